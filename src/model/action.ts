@@ -1,0 +1,70 @@
+/**
+ * Actions: what an agent does on its own machine, as data. `plan` returns them; the executor is an
+ * exhaustive record over their names, so a new action does not compile until it can be carried out.
+ */
+import type { RolloutId, ServiceHash, Slot } from './ids.ts';
+
+export interface ActionArguments {
+  /** Makes image, network and volumes available, then creates and starts a container. */
+  readonly run: {
+    readonly project: string;
+    readonly service: string;
+    readonly slot: Slot;
+    readonly hash: ServiceHash;
+    readonly rollout: RolloutId;
+  };
+  /** Starts a container that exists and does not run (restart policy, boot). */
+  readonly start: { readonly containerId: string; readonly restarts: number };
+  /** Stops and starts a running container (unhealthy, `restart`). */
+  readonly restart: {
+    readonly containerId: string;
+    readonly graceMs: number;
+    readonly restarts: number;
+  };
+  /** Takes a container out of DNS, firewall and ingress before it is stopped. */
+  readonly drain: { readonly containerId: string };
+  readonly stop: { readonly containerId: string; readonly graceMs: number };
+  /** Stops if needed, then removes, with its anonymous volumes. */
+  readonly remove: { readonly containerId: string; readonly graceMs: number };
+  /** Gives the kept container its lasting name after its predecessor has gone. */
+  readonly rename: { readonly containerId: string; readonly name: string };
+  readonly removeVolume: { readonly project: string; readonly volume: string };
+  /** Writes `fail/`: this machine cannot bring the slot up. */
+  readonly reportFailure: {
+    readonly project: string;
+    readonly service: string;
+    readonly slot: Slot;
+    readonly rollout: RolloutId;
+    readonly containerId: string | null;
+    readonly why: string;
+    readonly exitCode: number | null;
+  };
+}
+
+export type ActionName = keyof ActionArguments;
+
+export type Action = {
+  [Name in ActionName]: {
+    readonly name: Name;
+    /** Two actions with one subject never run at the same time: a slot or a container. */
+    readonly subject: string;
+    /** For logs and `plan`: why this is done. */
+    readonly reason: string;
+    readonly arguments: ActionArguments[Name];
+  };
+}[ActionName];
+
+export interface Plan {
+  readonly actions: readonly Action[];
+  /** When to decide again even if no event comes; undefined when only events matter. */
+  readonly wakeAtMs: number | undefined;
+  /** Slots that wait, and for what; shown by `ps` and `up`. */
+  readonly waiting: readonly Waiting[];
+}
+
+export interface Waiting {
+  readonly project: string;
+  readonly service: string;
+  readonly slot: Slot;
+  readonly why: string;
+}

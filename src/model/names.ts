@@ -1,0 +1,45 @@
+/** Names that more than one part must agree on: labels, devices, ports, container names. */
+import type { Slot } from './ids.ts';
+
+/** Labels of this cluster's own on containers, volumes and networks. */
+export const label = {
+  cluster: 'tsc-compose.cluster',
+  project: 'tsc-compose.project',
+  service: 'tsc-compose.service',
+  slot: 'tsc-compose.slot',
+  hash: 'tsc-compose.hash',
+  rollout: 'tsc-compose.rollout',
+  /** On containers that the agent runs for itself ("caddy"); never in records. */
+  system: 'tsc-compose.system',
+} as const;
+
+/** Labels of `docker compose`, which other tools read. */
+export const composeLabel = {
+  project: 'com.docker.compose.project',
+  service: 'com.docker.compose.service',
+  containerNumber: 'com.docker.compose.container-number',
+  configHash: 'com.docker.compose.config-hash',
+  oneOff: 'com.docker.compose.oneoff',
+  workingDir: 'com.docker.compose.project.working_dir',
+  configFiles: 'com.docker.compose.project.config_files',
+  dependsOn: 'com.docker.compose.depends_on',
+  version: 'com.docker.compose.version',
+  image: 'com.docker.compose.image',
+  volume: 'com.docker.compose.volume',
+  network: 'com.docker.compose.network',
+} as const;
+
+/** The WireGuard device and the bridge of the machine's /24. */
+export const wgDevice = 'tsc-wg';
+export const bridgeDevice = 'tsc-br';
+/** The engine's network over the bridge. */
+export const engineNetwork = 'tsc-compose';
+/** UDP port of WireGuard; the only port that must be open between machines. */
+export const wgPort = 51820;
+/** TCP port of gossip and RPC on the mesh address. */
+export const meshPort = 51821;
+
+/** `<project>-<service>-<slot>`; a global service's containers end in the machine's name. */
+export function containerName(project: string, service: string, slot: Slot): string {
+  return `${project}-${service}-${slot}`;
+}

@@ -1,0 +1,231 @@
+/**
+ * Records: what gossip replicates and the store keeps. The body is opaque bytes here (UTF-8 JSON);
+ * exactly those bytes are signed by the origin, stored and relayed, so unknown kinds and fields
+ * pass through older agents unchanged. The types of the known bodies follow below.
+ */
+import type { ClusterId, Hlc, MachineId, RolloutId, ServiceHash, Slot } from './ids.ts';
+import type { Project } from './project.ts';
+
+export interface ReplicatedRecord {
+  readonly key: string;
+  readonly origin: MachineId;
+  readonly hlc: Hlc;
+  /** Version of the body's shape, per kind. */
+  readonly schema: number;
+  /** UTF-8 JSON; null is a tombstone. */
+  readonly body: Uint8Array | null;
+  /** Ed25519 by the origin over key, origin, hlc, schema and body. */
+  readonly signature: Uint8Array;
+}
+
+/** A record with its body parsed; `value` is null for a tombstone. What the view is made from. */
+export interface Entry<T = unknown> {
+  readonly key: string;
+  readonly origin: MachineId;
+  readonly hlc: Hlc;
+  readonly value: T | null;
+}
+
+/** A read-only look into the replicated map; entries come in key order. */
+export interface RecordReader {
+  get(key: string): Entry | undefined;
+  entries(prefix: string): Iterable<Entry>;
+}
+
+/** `m/<machine>`, written by the machine itself. */
+export interface MachineRecord {
+  readonly name: string;
+  /** Ed25519 public key, base64 (raw 32 bytes). The id is derived from it. */
+  readonly publicKey: string;
+  /** WireGuard public key, base64 (raw 32 bytes). */
+  readonly wgPublicKey: string;
+  /** `host:port` addresses at which the machine's WireGuard listens, best first. */
+  readonly endpoints: readonly string[];
+  /** As Docker writes it: "linux/amd64". */
+  readonly platform: string;
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly versions: MachineVersions;
+  readonly admission: Admission;
+}
+
+export interface MachineVersions {
+  readonly agent: string;
+  readonly engine: string;
+  /** Highest gossip protocol and plan versions this agent speaks. */
+  readonly protocol: number;
+  readonly plan: number;
+}
+
+/** Immutable: by whom a machine was let in, and its /24. Signed by the admitting member. */
+export interface Admission {
+  readonly cluster: ClusterId;
+  readonly machine: MachineId;
+  readonly publicKey: string;
+  readonly wgPublicKey: string;
+  /** "10.210.3.0/24" */
+  readonly subnet: string;
+  /** The cluster's whole container range, "10.210.0.0/16". */
+  readonly range: string;
+  /** The first machine admits itself. */
+  readonly admittedBy: MachineId;
+  readonly hlc: Hlc;
+  /** Ed25519 by `admittedBy` over the fields above, base64. */
+  readonly signature: string;
+}
+
+/** `mo/<machine>`, written by any member: what operators set. */
+export interface MachineOptionsRecord {
+  readonly name?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly drain?: boolean;
+  readonly publish?: boolean;
+  readonly ingress?: boolean;
+}
+
+/** `links/<machine>`: the links that this end has up; an edge exists when both ends list it. */
+export interface LinksRecord {
+  readonly up: readonly { readonly machine: MachineId; readonly sinceMs: number }[];
+  /** False while the agent can gossip but not act (engine hung, disk full). */
+  readonly able: boolean;
+  /** Neighbours whose agent is gone while their kernel still answers. */
+  readonly headless: readonly MachineId[];
+}
+
+/** `rev/<project>/<hash>`: immutable. */
+export interface RevisionRecord {
+  readonly project: Project;
+  /** Service name to hash, computed once by the acceptor. */
+  readonly hashes: Readonly<Record<string, ServiceHash>>;
+  /** Service name to the image it resolved to when accepted. */
+  readonly images: Readonly<Record<string, ResolvedImage>>;
+  /** Content of secrets and configs, base64, under "secret/<name>" or "config/<name>". */
+  readonly contents: Readonly<Record<string, string>>;
+  readonly workingDir: string;
+  readonly composeFiles: readonly string[];
+}
+
+export interface ResolvedImage {
+  readonly reference: string;
+  /** Identity of the image as the engines report it, by platform ("linux/amd64"). */
+  readonly ids: Readonly<Record<string, string>>;
+}
+
+/** `app/<project>`: the small pointer that names everything else. A tombstone means `down`. */
+export interface PointerRecord {
+  readonly services: Readonly<Record<string, PointerService>>;
+  readonly createdMs: number;
+  /** hlc of the pointer that the author saw; null when there was none. */
+  readonly parent: Hlc | null;
+  readonly author: { readonly machine: MachineId; readonly user?: string };
+  /** Volume (engine name) to the machine that holds it. */
+  readonly volumes: Readonly<Record<string, MachineId>>;
+  /** Services kept although the last file no longer names them. */
+  readonly orphans: readonly string[];
+}
+
+export interface PointerService {
+  /** Hash in the key of the `rev/` record that defines the service. */
+  readonly revision: string;
+  readonly hash: ServiceHash;
+  readonly rollout: RolloutId;
+  /** First assignment of slots, allocated once by the acceptor. */
+  readonly slots: Readonly<Record<Slot, MachineId>>;
+  /** Machine that a bind mount of the author's folder ties the service to. */
+  readonly pinned?: MachineId;
+  readonly lastGoodRevision?: string;
+}
+
+/**
+ * The value of an `app/` key after `down`: project tombstones stay for ever and name what is to be
+ * deleted, so this is a body, not a null.
+ */
+export interface PointerTombstone {
+  readonly removed: true;
+  readonly createdMs: number;
+  readonly author: { readonly machine: MachineId; readonly user?: string };
+  /** Volumes (engine names) that `down -v` asked to delete. */
+  readonly deleteVolumes: readonly string[];
+}
+
+/** `op/<project>/<service>`: valid while newer than the pointer. */
+export interface OperationRecord {
+  readonly scale?: number;
+  readonly stopped?: boolean;
+  /** Containers started before this moment are restarted. */
+  readonly restartAtMs?: number;
+}
+
+export type ContainerState =
+  | 'created'
+  | 'running'
+  | 'paused'
+  | 'restarting'
+  | 'removing'
+  | 'exited'
+  | 'dead';
+export type HealthState = 'none' | 'starting' | 'healthy' | 'unhealthy';
+
+/** `c/<machine>/<container id>`, written by that machine. */
+export interface ContainerRecord {
+  readonly name: string;
+  readonly project: string;
+  readonly service: string;
+  readonly slot: Slot;
+  readonly hash: ServiceHash;
+  readonly rollout: RolloutId;
+  readonly image: string;
+  readonly state: ContainerState;
+  readonly health: HealthState;
+  /** May receive traffic: passed its readiness rule (design: section 5) and is not leaving. */
+  readonly ready: boolean;
+  /** Being replaced: out of traffic, about to stop. */
+  readonly draining: boolean;
+  /** Address in the machine's /24; "" while there is none. */
+  readonly ip: string;
+  readonly createdMs: number;
+  /** 0 while never started. */
+  readonly startedMs: number;
+  /** 0 while never finished. */
+  readonly finishedMs: number;
+  readonly exitCode: number;
+  /** How often the agent restarted it since it was last stable. */
+  readonly restarts: number;
+  /** Hostname and aliases that resolve to it, beside service and container name. */
+  readonly aliases: readonly string[];
+  /** Compose network name to aliases there; which networks it is a member of. */
+  readonly networks: Readonly<Record<string, readonly string[]>>;
+}
+
+/** `fail/<machine>/<project>/<service>`: a step of the running rollout failed here. */
+export interface FailureRecord {
+  readonly rollout: RolloutId;
+  readonly slot: Slot;
+  readonly why: string;
+  readonly exitCode: number | null;
+  /** Last lines of the broken container. */
+  readonly lastLines: readonly string[];
+  readonly atMs: number;
+}
+
+/** Kinds of records whose losses are repaired by observation: they need no fsync. */
+export const observedKinds: readonly string[] = ['c', 'links', 'fail'];
+
+export const recordKey = {
+  machine: (id: MachineId): string => `m/${id}`,
+  machineOptions: (id: MachineId): string => `mo/${id}`,
+  removed: (id: MachineId): string => `x/${id}`,
+  links: (id: MachineId): string => `links/${id}`,
+  revision: (project: string, hash: string): string => `rev/${project}/${hash}`,
+  pointer: (project: string): string => `app/${project}`,
+  operation: (project: string, service: string): string => `op/${project}/${service}`,
+  container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
+  failure: (machine: MachineId, project: string, service: string): string =>
+    `fail/${machine}/${project}/${service}`,
+} as const;
+
+/** The first part of a key: "app/guestbook" is of kind "app". */
+export function recordKind(key: string): string {
+  const slash = key.indexOf('/');
+  return slash < 0 ? key : key.slice(0, slash);
+}

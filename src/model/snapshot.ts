@@ -1,0 +1,47 @@
+/**
+ * The snapshot: the view as the API sends it to the CLI. Plain JSON; lists are sorted as in View.
+ */
+import type { Waiting } from './action.ts';
+import type { MachineId } from './ids.ts';
+import type { ContainerView, FailureView, MachineView } from './view.ts';
+
+export interface Snapshot {
+  readonly self: MachineId;
+  readonly cluster: string;
+  readonly nowMs: number;
+  readonly guards: readonly string[];
+  readonly machines: readonly MachineView[];
+  readonly projects: readonly ProjectSnapshot[];
+  readonly containers: readonly ContainerView[];
+  readonly failures: readonly FailureView[];
+  /** What this agent's own slots wait for. */
+  readonly waiting: readonly Waiting[];
+}
+
+export interface ProjectSnapshot {
+  readonly name: string;
+  readonly pointerHlc: number;
+  readonly isRemoved: boolean;
+  readonly isComplete: boolean;
+  readonly composeFiles: readonly string[];
+  readonly workingDir: string;
+  readonly services: readonly ServiceSnapshot[];
+  readonly volumes: Readonly<Record<string, MachineId>>;
+}
+
+export interface ServiceSnapshot {
+  readonly name: string;
+  readonly image: string;
+  readonly hash: string;
+  readonly rollout: string;
+  readonly mode: 'replicated' | 'global';
+  /** How many containers should run now, global services included. */
+  readonly wantedCount: number;
+  readonly isStopped: boolean;
+  readonly isOrphan: boolean;
+  /** Slot to the machine that owns it now. */
+  readonly owners: Readonly<Record<string, MachineId>>;
+  /** Exits with code 0 and `restart: no` count as done, not as broken. */
+  readonly mayComplete: boolean;
+  readonly ports: readonly string[];
+}

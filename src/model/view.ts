@@ -1,0 +1,116 @@
+/**
+ * The view: what one agent knows, in the form every decision reads. `buildView` (src/view) makes it
+ * from records; plan and renderers are pure functions of it. Maps are iterated in sorted order.
+ */
+import type { ClusterId, Hlc, MachineId, RolloutId, ServiceHash, Slot } from './ids.ts';
+import type { Project, Service } from './project.ts';
+import type {
+  ContainerRecord,
+  FailureRecord,
+  MachineVersions,
+  OperationRecord,
+  PointerRecord,
+  PointerTombstone,
+  RevisionRecord,
+} from './record.ts';
+
+/**
+ * reachable: a path of links leads there; headless: agent gone, kernel answers, stays in traffic;
+ * unreachable: silent, out of traffic; lost: silent for so long that its replicas are re-placed.
+ */
+export type Liveness = 'reachable' | 'headless' | 'unreachable' | 'lost';
+
+/** Reasons for which an agent neither re-places nor removes (its own restarts still work). */
+export type Guard = 'stale' | 'isolated' | 'booting';
+
+/** What the view is made from, beside the records. */
+export interface ViewContext {
+  readonly self: MachineId;
+  readonly cluster: ClusterId;
+  readonly nowMs: number;
+  readonly liveness: ReadonlyMap<MachineId, Liveness>;
+  readonly guards: readonly Guard[];
+}
+
+export interface View {
+  readonly self: MachineId;
+  readonly cluster: ClusterId;
+  readonly nowMs: number;
+  readonly guards: readonly Guard[];
+  /** By id, in order of id; removed machines are absent. */
+  readonly machines: ReadonlyMap<MachineId, MachineView>;
+  /** By name, in order of name; projects that are down have a tombstone and no services. */
+  readonly projects: ReadonlyMap<string, ProjectView>;
+  /** All containers of all machines, ordered by project, service, slot, machine, id. */
+  readonly containers: readonly ContainerView[];
+  readonly failures: readonly FailureView[];
+}
+
+export interface MachineView {
+  readonly id: MachineId;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly publicKey: string;
+  readonly wgPublicKey: string;
+  /** The fd…/128 derived from the WireGuard key; gossip and RPC run on it. */
+  readonly meshIp: string;
+  readonly endpoints: readonly string[];
+  readonly subnet: string;
+  /** First address of the subnet: the bridge, and the machine's resolver. */
+  readonly gatewayIp: string;
+  readonly range: string;
+  readonly platform: string;
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly versions: MachineVersions;
+  readonly admittedHlc: Hlc;
+  readonly isDrained: boolean;
+  readonly hasIngress: boolean;
+  readonly publishes: boolean;
+  readonly liveness: Liveness;
+  readonly isAble: boolean;
+}
+
+export interface ProjectView {
+  readonly name: string;
+  readonly pointerHlc: Hlc;
+  readonly pointer: PointerRecord | undefined;
+  readonly tombstone: PointerTombstone | undefined;
+  /** By name, in order; only services whose revision has arrived. */
+  readonly services: ReadonlyMap<string, ServiceView>;
+  /** False while a revision that the pointer names has not arrived: nothing is acted on. */
+  readonly isComplete: boolean;
+}
+
+export interface ServiceView {
+  readonly project: string;
+  readonly name: string;
+  readonly spec: Service;
+  /** The project of the service's own revision (for volumes, networks, secrets, configs). */
+  readonly definition: Project;
+  readonly revision: RevisionRecord;
+  readonly revisionHash: string;
+  readonly hash: ServiceHash;
+  readonly rollout: RolloutId;
+  readonly mode: 'replicated' | 'global';
+  /** Wanted replicas after scale operations; for a global service the number of slots is derived. */
+  readonly replicaCount: number;
+  readonly isStopped: boolean;
+  readonly isOrphan: boolean;
+  readonly slots: Readonly<Record<Slot, MachineId>>;
+  readonly pinned: MachineId | undefined;
+  /** Machine that holds the service's local volumes, if it uses any. */
+  readonly volumeHome: MachineId | undefined;
+  readonly operation: OperationRecord | undefined;
+}
+
+export interface ContainerView extends ContainerRecord {
+  readonly id: string;
+  readonly machine: MachineId;
+}
+
+export interface FailureView extends FailureRecord {
+  readonly machine: MachineId;
+  readonly project: string;
+  readonly service: string;
+}
