@@ -12,8 +12,3 @@ export class AssertionError extends Error {
 export function assert(condition: unknown, why: string): asserts condition {
   if (!condition) throw new AssertionError(why);
 }
-
-/** Closes a `switch` over a tagged union: fails to compile while a case is missing. */
-export function assertNever(value: never): never {
-  throw new AssertionError(`unexpected value: ${JSON.stringify(value)}`);
-}

@@ -1,0 +1,36 @@
+'use strict';
+// What both programs do before anything else. It must parse on any Node from 8 on, so that an old
+// one gets a sentence instead of a SyntaxError; `--version` is answered here, before the app loads.
+var fs = require('fs');
+var path = require('path');
+
+/**
+ * Starts a program of this package.
+ * name: as the user typed it; entry: its built file, which exports run(argv, version).
+ */
+module.exports = function start(name, entry) {
+  var found = process.versions.node;
+  if (parseInt(found, 10) < 24) {
+    process.stderr.write(name + ' needs Node >= 24, found v' + found + '\n');
+    process.exit(1);
+  }
+  var version = require('../package.json').version;
+  var first = process.argv[2];
+  var asksVersion = first === '--version' || first === '-v';
+  if (process.argv.length === 3 && asksVersion) {
+    process.stdout.write(name + ' version ' + version + '\n');
+    return;
+  }
+  var file = path.join(__dirname, '..', entry);
+  if (!fs.existsSync(file)) {
+    process.stderr.write(name + ' has not been built here; run: npm run build\n');
+    process.exit(1);
+  }
+  var loader = require('module');
+  if (loader.enableCompileCache) loader.enableCompileCache();
+  require(file)
+    .run(process.argv.slice(2), version)
+    .then(function (code) {
+      process.exit(code);
+    });
+};
