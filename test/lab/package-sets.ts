@@ -21,7 +21,7 @@ export interface Program {
   readonly asLink?: boolean;
 }
 
-export type PackageSetName = 'bookworm' | 'forky' | 'base' | 'compose';
+export type PackageSetName = 'bookworm' | 'forky' | 'base' | 'compose' | 'terminal';
 
 const at = (path: string, ...first: readonly string[]): Program => ({ path, arguments: first });
 const link = (path: string): Program => ({ path, asLink: true });
@@ -32,17 +32,67 @@ export const packageSets: Readonly<Record<PackageSetName, PackageSet>> = {
   bookworm: {
     suite: 'bookworm',
     packages: [
-      ...['docker.io', 'containerd', 'runc', 'tini', 'libdevmapper1.02.1', 'libseccomp2'],
-      ...['libsystemd0', 'libudev1', 'libselinux1', 'libpcre2-8-0', 'libcap2', 'libgcrypt20'],
-      ...['libgpg-error0', 'liblzma5', 'libzstd1', 'liblz4-1'],
-      ...['iptables', 'libip4tc2', 'libip6tc2', 'libxtables12', 'libmnl0', 'libnfnetlink0'],
-      ...['libnetfilter-conntrack3', 'libnftnl11', 'nftables', 'libnftables1', 'libjansson4'],
-      ...['libgmp10', 'libedit2', 'libbsd0', 'libmd0', 'libtinfo6', 'conntrack'],
-      ...['iproute2', 'libelf1', 'libbpf1', 'zlib1g', 'libtirpc3', 'libdb5.3', 'libgssapi-krb5-2'],
-      ...['libkrb5-3', 'libk5crypto3', 'libkrb5support0', 'libkeyutils1', 'libcom-err2'],
-      ...['wireguard-tools', 'wireguard-go', 'busybox-static', 'iperf3', 'libiperf0', 'libsctp1'],
-      ...['redis-server', 'redis-tools', 'libjemalloc2', 'liblzf1', 'libatomic1', 'libssl3'],
-      ...['liblua5.1-0', 'lua-cjson', 'lua-bitop', 'libhiredis0.14'],
+      'docker.io',
+      'containerd',
+      'runc',
+      'tini',
+      'libdevmapper1.02.1',
+      'libseccomp2',
+      'libsystemd0',
+      'libudev1',
+      'libselinux1',
+      'libpcre2-8-0',
+      'libcap2',
+      'libgcrypt20',
+      'libgpg-error0',
+      'liblzma5',
+      'libzstd1',
+      'liblz4-1',
+      'iptables',
+      'libip4tc2',
+      'libip6tc2',
+      'libxtables12',
+      'libmnl0',
+      'libnfnetlink0',
+      'libnetfilter-conntrack3',
+      'libnftnl11',
+      'nftables',
+      'libnftables1',
+      'libjansson4',
+      'libgmp10',
+      'libedit2',
+      'libbsd0',
+      'libmd0',
+      'libtinfo6',
+      'conntrack',
+      'iproute2',
+      'libelf1',
+      'libbpf1',
+      'zlib1g',
+      'libtirpc3',
+      'libdb5.3',
+      'libgssapi-krb5-2',
+      'libkrb5-3',
+      'libk5crypto3',
+      'libkrb5support0',
+      'libkeyutils1',
+      'libcom-err2',
+      'wireguard-tools',
+      'wireguard-go',
+      'busybox-static',
+      'iperf3',
+      'libiperf0',
+      'libsctp1',
+      'redis-server',
+      'redis-tools',
+      'libjemalloc2',
+      'liblzf1',
+      'libatomic1',
+      'libssl3',
+      'liblua5.1-0',
+      'lua-cjson',
+      'lua-bitop',
+      'libhiredis0.14',
     ],
     programs: {
       dockerd: at('usr/sbin/dockerd'),
@@ -79,6 +129,7 @@ export const packageSets: Readonly<Record<PackageSetName, PackageSet>> = {
   forky: {
     suite: 'forky',
     // Its own runc needs a newer C library than Debian 12 has: the one of bookworm serves.
+    // The libraries that the others need (libsystemd0 and below) come with apt-get itself.
     packages: ['docker.io', 'docker-cli', 'containerd', 'caddy', 'wireguard-go'],
     programs: {
       dockerd: at('usr/sbin/dockerd'),
@@ -92,9 +143,17 @@ export const packageSets: Readonly<Record<PackageSetName, PackageSet>> = {
     },
   },
   base: {
-    suite: 'bookworm',
-    packages: ['libc6', 'libc-bin', 'libgcc-s1', 'libstdc++6', 'libcrypt1', 'netbase'],
+    // For images only. The C library of the later suite runs programs of both; and the busybox of
+    // bookworm crashes on `wget -T`, the static one also in name look-ups.
+    suite: 'forky',
+    packages: ['libc6', 'libc-bin', 'libgcc-s1', 'libstdc++6', 'libcrypt1', 'netbase', 'busybox'],
     programs: {},
+  },
+  terminal: {
+    // A real terminal for tests of the screen.
+    suite: 'bookworm',
+    packages: ['tmux', 'libevent-core-2.1-7', 'libutempter0', 'libtinfo6'],
+    programs: { tmux: at('usr/bin/tmux') },
   },
   compose: {
     suite: 'forky',
