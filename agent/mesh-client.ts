@@ -1,0 +1,146 @@
+/**
+ * Dials other agents in the mesh: gossip links for the replica, and byte streams for RPC. How a
+ * dial fails is told apart with care: a kernel that refuses is alive, one that is silent is not
+ * (design: headless and unreachable).
+ */
+import { Agent, type ClientRequestArgs } from 'node:http';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocket } from 'ws';
+import type { DialFailure } from '../src/gossip/runtime.ts';
+import { TscError } from '../src/lib/errors.ts';
+import type { MachineId } from '../src/model/ids.ts';
+import { type HelloComponents, type MeshPath, type RejectCode, shakeHands } from './hello.ts';
+import { asDuplex, handshakeTimeoutMs, socketOptions } from './mesh-socket.ts';
+import type { AgentReplica } from './replica.ts';
+
+/** Where a machine's agent listens; undefined when that is not known. */
+export type Reach = (
+  machine: MachineId,
+) => { readonly host: string; readonly port: number } | undefined;
+
+export interface MeshClientComponents extends Omit<HelloComponents, 'members'> {
+  readonly replica: AgentReplica;
+  readonly reach: Reach;
+}
+
+type DialResult =
+  | { readonly isUp: true; readonly socket: WebSocket }
+  | { readonly isUp: false; readonly failure: DialFailure; readonly why: string };
+
+export class MeshClient {
+  readonly #components: MeshClientComponents;
+  readonly #dialling = new Set<MachineId>();
+
+  constructor(components: MeshClientComponents) {
+    this.#components = components;
+  }
+
+  /** Dials for the replica, which learns the outcome. */
+  readonly dial = (machine: MachineId): void => {
+    if (this.#dialling.has(machine)) return;
+    this.#dialling.add(machine);
+    const { replica } = this.#components;
+    this.#open(
+      machine,
+      '/gossip',
+      () => replica.dialReached(machine),
+      (result) => {
+        this.#dialling.delete(machine);
+        if (result.isUp) replica.adopt(result.socket, machine, true);
+        else replica.dialFailed(machine, result.failure);
+      },
+    );
+  };
+
+  /**
+   * A byte stream to another agent's API.
+   * @throws TscError E_MACHINE_UNREACHABLE
+   */
+  connectRpc(machine: MachineId): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      this.#open(machine, '/rpc', noop, (result) => {
+        if (result.isUp) return resolve(asDuplex(result.socket));
+        const message = `the agent of machine ${machine} cannot be reached: ${result.why}`;
+        reject(new TscError('E_MACHINE_UNREACHABLE', message));
+      });
+    });
+  }
+
+  /** An agent for `http.request` whose connections go to one machine. */
+  rpcAgent(machine: MachineId): Agent {
+    const connectRpc = (): Promise<Duplex> => this.connectRpc(machine);
+    class RpcAgent extends Agent {
+      override createConnection(
+        _options: ClientRequestArgs,
+        callback?: (error: Error | null, stream: Duplex) => void,
+      ): undefined {
+        connectRpc().then(
+          (duplex) => callback?.(null, duplex),
+          // Node reads the stream only when there is no error.
+          (error: Error) => callback?.(error, undefined as unknown as Duplex),
+        );
+        return undefined;
+      }
+    }
+    return new RpcAgent({ keepAlive: false });
+  }
+
+  #open(
+    machine: MachineId,
+    path: MeshPath,
+    onReached: () => void,
+    done: (result: DialResult) => void,
+  ): void {
+    const { reach, signer, verify, replica } = this.#components;
+    const target = reach(machine);
+    if (target === undefined) {
+      setImmediate(() => done({ isUp: false, failure: 'silent', why: 'no address is known' }));
+      return;
+    }
+    const { host, port } = target;
+    let isReached = false;
+    let isDone = false;
+    const finish = (result: DialResult): void => {
+      if (isDone) return;
+      isDone = true;
+      done(result);
+    };
+    const fail = (failure: DialFailure, why: string): void => {
+      finish({ isUp: false, failure, why });
+    };
+    const address = host.includes(':') ? `[${host}]` : host;
+    const socket = new WebSocket(`ws://${address}:${port}${path}`, {
+      ...socketOptions,
+      handshakeTimeout: handshakeTimeoutMs,
+      createConnection: () => {
+        const connection = connect({ host, port, noDelay: true });
+        connection.once('connect', () => {
+          isReached = true;
+          onReached();
+        });
+        return connection;
+      },
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      const isAnswered = isReached || error.code === 'ECONNREFUSED' || error.code === 'ECONNRESET';
+      fail(isAnswered ? 'answered' : 'silent', error.message || (error.code ?? 'no connection'));
+    });
+    socket.once('open', () => {
+      const options = { path, expected: machine, timeoutMs: handshakeTimeoutMs };
+      shakeHands(socket, { signer, verify, members: replica }, options, (result) => {
+        if (result.isUp) finish({ isUp: true, socket });
+        else fail(failureOf(result.code), result.code);
+      });
+    });
+  }
+}
+
+/** A handshake that breaks off shows a kernel; a code shows an agent. */
+function failureOf(code: RejectCode): DialFailure {
+  return code === 'timeout' || code === 'closed' || code === 'busy' ? 'answered' : 'rejected';
+}
+
+function noop(): void {
+  // RPC connections tell nobody that a kernel answered.
+}

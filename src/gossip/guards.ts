@@ -1,0 +1,105 @@
+/**
+ * When this agent must not trust its own picture. stale: the process or the machine slept, so the
+ * others may have moved on; isolated: no link while there are others; booting: nothing compared
+ * with a peer yet. The agent neither re-places nor removes while any of them holds.
+ */
+import type { Guard } from '../model/view.ts';
+import {
+  bootAloneMs,
+  clockJumpMs,
+  maxBootMs,
+  maxStaleMs,
+  staleAfterMs,
+  stallMs,
+  tickMs,
+} from './limits.ts';
+
+export interface GuardInput {
+  readonly monotonicMs: number;
+  readonly memberCount: number;
+  readonly linkCount: number;
+  /** Links that were heard since the last stall, and how many there should be. */
+  readonly heardCount: number;
+  readonly wantedCount: number;
+}
+
+export class Guards {
+  #startMs: number;
+  #lastTickMs: number;
+  /** Wall clock minus monotonic clock at the last tick. */
+  #offsetMs: number;
+  #staleSinceMs: number | undefined;
+  #hasCompared = false;
+
+  constructor(monotonicMs: number, wallMs: number) {
+    this.#startMs = monotonicMs;
+    this.#lastTickMs = monotonicMs;
+    this.#offsetMs = wallMs - monotonicMs;
+  }
+
+  /**
+   * Only what is heard after this moment confirms a stale view: frames that waited in the kernel
+   * during the stall are read first, and are as old as the view.
+   */
+  get believeSinceMs(): number {
+    return (this.#staleSinceMs ?? this.#startMs) + tickMs;
+  }
+
+  /**
+   * Called by the timer that should run every `tickMs`.
+   * @returns milliseconds in which this process did not run; 0 when it was in time
+   */
+  tick(monotonicMs: number, wallMs: number): number {
+    const lagMs = monotonicMs - this.#lastTickMs - tickMs;
+    this.#lastTickMs = monotonicMs;
+    const offsetMs = wallMs - monotonicMs;
+    const jumpMs = Math.abs(offsetMs - this.#offsetMs);
+    this.#offsetMs = offsetMs;
+    if (lagMs > staleAfterMs || jumpMs > clockJumpMs) this.#staleSinceMs = monotonicMs;
+    return lagMs > stallMs ? lagMs : 0;
+  }
+
+  /** The timer starts now: the time since the construction was no stall. */
+  started(monotonicMs: number, wallMs: number): void {
+    this.#lastTickMs = monotonicMs;
+    this.#offsetMs = wallMs - monotonicMs;
+  }
+
+  /** The machine entered a cluster: it knows as little of it as after a boot. */
+  entered(monotonicMs: number): void {
+    this.#startMs = monotonicMs;
+  }
+
+  /** A peer's content hash was equal to ours: what we have is what the others have. */
+  compared(): void {
+    this.#hasCompared = true;
+  }
+
+  /** The guards that hold now, in a fixed order. */
+  active(input: GuardInput): Guard[] {
+    const guards: Guard[] = [];
+    if (this.#isStale(input)) guards.push('stale');
+    if (input.memberCount >= 3 && input.linkCount === 0) guards.push('isolated');
+    if (this.#isBooting(input)) guards.push('booting');
+    return guards;
+  }
+
+  #isStale({ monotonicMs, heardCount, wantedCount }: GuardInput): boolean {
+    if (this.#staleSinceMs === undefined) return false;
+    const isConfirmed = heardCount * 2 >= wantedCount && (heardCount > 0 || wantedCount === 0);
+    if (isConfirmed || monotonicMs - this.#staleSinceMs >= maxStaleMs) {
+      this.#staleSinceMs = undefined;
+      return false;
+    }
+    return true;
+  }
+
+  #isBooting({ monotonicMs, memberCount, linkCount }: GuardInput): boolean {
+    if (this.#hasCompared) return false;
+    const ageMs = monotonicMs - this.#startMs;
+    const isOver = memberCount <= 1 || ageMs >= (linkCount === 0 ? bootAloneMs : maxBootMs);
+    // Latched: a link that comes later must not bring the boot guard back.
+    if (isOver && memberCount > 0) this.#hasCompared = true;
+    return !isOver;
+  }
+}

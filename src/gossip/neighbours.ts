@@ -1,0 +1,388 @@
+/**
+ * The links of this machine: which there should be, dialling, what is lost, and when that is said
+ * to the others (`links/<self>`). A loss is confirmed by redialling before it is announced, except
+ * when the kernel refuses at once: then the agent is gone and its machine lives (headless).
+ * Announcements pass a token bucket. Must never decide on liveness: that is a function of all
+ * machines' lists (liveness.ts).
+ */
+import type { MachineId } from '../model/ids.ts';
+import {
+  announceBurst,
+  announcePerMemberMs,
+  announceRefillMs,
+  confirmRedialMs,
+  extraLinkMs,
+  fullMeshCount,
+  hostileBanMs,
+  maxRedialMs,
+  redialMs,
+  rejectedRedialMs,
+  repairDialCount,
+  repairDialMs,
+} from './limits.ts';
+import {
+  confirmWindowOf,
+  countLoss,
+  holdDownOf,
+  isBetterLink,
+  type Link,
+  linkTimeoutOf,
+  newPeer,
+  type Peer,
+} from './link.ts';
+import type { Leaving, LinksBody } from './liveness.ts';
+import { neighboursOf } from './overlay.ts';
+import type { CloseReason, DialFailure, LinkId, Runtime } from './runtime.ts';
+
+/** Announcements within this time become one. */
+const announceDelayMs = 5;
+/** How deep the bucket may go into debt when an announcement restores reachability. */
+const announceDebt = 8;
+
+export interface NeighboursComponents {
+  readonly runtime: Runtime;
+  readonly self: MachineId;
+  readonly isReachable: (machine: MachineId) => boolean;
+  /** Writes `links/<self>`. */
+  readonly publish: (body: LinksBody) => void;
+  readonly onLinkUp: (link: Link) => void;
+  readonly onLinkGone: (link: Link) => void;
+}
+
+export class Neighbours {
+  readonly #components: NeighboursComponents;
+  readonly #peers = new Map<MachineId, Peer>();
+  readonly #links = new Map<LinkId, Link>();
+  #members: readonly MachineId[] = [];
+  #memberSet: ReadonlySet<MachineId> = new Set();
+  #wanted: ReadonlySet<MachineId> = new Set();
+  #isStopped = false;
+  #isAble = true;
+  #published = '';
+  #tokens: number = announceBurst;
+  #tokensAtMs: number;
+  #isAnnouncing = false;
+  #nextRepairDialMs = 0;
+
+  constructor(components: NeighboursComponents) {
+    this.#components = components;
+    this.#tokensAtMs = components.runtime.monotonic();
+  }
+
+  links(): Iterable<Link> {
+    return this.#links.values();
+  }
+
+  get linkCount(): number {
+    return this.#links.size;
+  }
+
+  get wantedCount(): number {
+    return this.#wanted.size;
+  }
+
+  link(id: LinkId): Link | undefined {
+    return this.#links.get(id);
+  }
+
+  /** Monotonic time of the last frame from a machine. */
+  lastFrameMs(machine: MachineId): number | undefined {
+    return this.#peers.get(machine)?.heardMs;
+  }
+
+  /** How many of the wanted neighbours were heard since a moment. */
+  heardCountSince(monotonicMs: number): number {
+    let count = 0;
+    for (const id of this.#wanted) {
+      if ((this.#peers.get(id)?.heardMs ?? Number.NEGATIVE_INFINITY) >= monotonicMs) count++;
+    }
+    return count;
+  }
+
+  /** Members changed: dials new neighbours, drops machines that are none any more. */
+  setMembers(members: readonly MachineId[]): void {
+    const { self } = this.#components;
+    this.#members = members;
+    this.#memberSet = new Set(members);
+    this.#wanted = neighboursOf(self, members);
+    for (const peer of this.#peers.values()) {
+      if (this.#memberSet.has(peer.machine)) continue;
+      if (peer.link !== undefined) this.#closeLink(peer.link, 'stranger');
+      this.#drop(peer);
+    }
+    for (const machine of this.#wanted) this.#dial(this.#peer(machine));
+    this.announceSoon();
+  }
+
+  setAble(isAble: boolean): void {
+    this.#isAble = isAble;
+    this.announceSoon();
+  }
+
+  /** A handshake succeeded. */
+  linkUp(id: LinkId, machine: MachineId, isDialler: boolean): void {
+    const { runtime, self, onLinkUp } = this.#components;
+    const nowMs = runtime.monotonic();
+    const known = this.#peers.get(machine);
+    if (isDialler && known !== undefined) known.isDialling = false;
+    if (this.#isStopped || machine === self || !this.#memberSet.has(machine)) {
+      return runtime.close(id, 'stranger');
+    }
+    const peer = this.#peer(machine);
+    if (nowMs < peer.bannedUntilMs) return runtime.close(id, 'hostile');
+    const link: Link = { id, peer: machine, isDialler, upMs: nowMs, heardMs: nowMs };
+    if (peer.link !== undefined) {
+      if (!isBetterLink(link, peer.link, self)) return runtime.close(id, 'duplicate');
+      this.#closeLink(peer.link, 'duplicate');
+    }
+    peer.link = link;
+    peer.heardMs = nowMs;
+    peer.isHeadless = false;
+    peer.dialFailureCount = 0;
+    this.#endConfirm(peer);
+    peer.cancelDial?.();
+    this.#links.set(id, link);
+    onLinkUp(link);
+    this.announceSoon();
+  }
+
+  /** Marks a frame. */
+  heard(link: Link): void {
+    const nowMs = this.#components.runtime.monotonic();
+    link.heardMs = nowMs;
+    const peer = this.#peers.get(link.peer);
+    if (peer !== undefined) peer.heardMs = nowMs;
+  }
+
+  /**
+   * The connection ended; unknown ids (closed by us) are ignored.
+   * @param reason what the other end said, if it closed in order
+   */
+  linkDown(id: LinkId, reason?: CloseReason): void {
+    const link = this.#links.get(id);
+    if (link === undefined) return;
+    this.#forget(link);
+    const peer = this.#peer(link.peer);
+    const nowMs = this.#components.runtime.monotonic();
+    if (!this.#wanted.has(link.peer)) {
+      this.#drop(peer);
+      return this.announceSoon();
+    }
+    // The other end has the better of two links already; ours is about to come up.
+    if (reason !== 'duplicate') countLoss(peer, nowMs);
+    this.#confirm(peer, nowMs);
+  }
+
+  #confirm(peer: Peer, nowMs: number): void {
+    const { runtime } = this.#components;
+    const windowMs = confirmWindowOf(peer, nowMs);
+    this.#endConfirm(peer);
+    peer.confirmUntilMs = nowMs + windowMs;
+    peer.kernelSeenMs = undefined;
+    peer.cancelConfirm = runtime.schedule(windowMs, () => {
+      this.#lost(peer, peer.kernelSeenMs !== undefined);
+    });
+    this.#dial(peer);
+  }
+
+  #endConfirm(peer: Peer): void {
+    peer.cancelConfirm?.();
+    peer.cancelConfirm = undefined;
+    peer.confirmUntilMs = undefined;
+  }
+
+  #lost(peer: Peer, isHeadless: boolean): void {
+    this.#endConfirm(peer);
+    if (peer.link !== undefined) return;
+    peer.isHeadless = isHeadless;
+    this.announceSoon();
+  }
+
+  /** The peer said that it stops: nothing to confirm, and no flap. */
+  goodbye(link: Link, { reason }: Leaving): void {
+    this.#closeLink(link, 'stopping');
+    const peer = this.#peer(link.peer);
+    this.#lost(peer, reason === 'restart');
+    this.#dialLater(peer, redialMs);
+  }
+
+  /** A peer sent what no agent sends. */
+  ban(link: Link): void {
+    const peer = this.#peer(link.peer);
+    peer.bannedUntilMs = this.#components.runtime.monotonic() + hostileBanMs;
+    this.#closeLink(link, 'hostile');
+    this.#lost(peer, false);
+    this.#dialLater(peer, hostileBanMs);
+  }
+
+  /** Closes a link that this end gives up; it is redialled as after any loss. */
+  cut(link: Link, reason: CloseReason): void {
+    this.#components.runtime.close(link.id, reason);
+    this.linkDown(link.id);
+  }
+
+  /** TCP reached the machine's kernel; whether its agent answers is open. */
+  dialReached(machine: MachineId): void {
+    const peer = this.#peers.get(machine);
+    if (peer !== undefined) peer.kernelSeenMs = this.#components.runtime.monotonic();
+  }
+
+  dialFailed(machine: MachineId, failure: DialFailure): void {
+    const { runtime } = this.#components;
+    const peer = this.#peers.get(machine);
+    if (peer === undefined) return;
+    peer.isDialling = false;
+    if (peer.link !== undefined || this.#isStopped) return;
+    if (!this.#wanted.has(machine)) {
+      this.#drop(peer);
+      return;
+    }
+    const isConfirming = peer.confirmUntilMs !== undefined;
+    if (isConfirming && failure === 'silent') return this.#dialLater(peer, confirmRedialMs);
+    const isHeadless = failure === 'answered';
+    if (isConfirming || peer.isHeadless !== isHeadless) this.#lost(peer, isHeadless);
+    peer.dialFailureCount++;
+    const backOffMs = Math.min(maxRedialMs, redialMs * 2 ** (peer.dialFailureCount - 1));
+    const delayMs = failure === 'rejected' ? rejectedRedialMs : backOffMs;
+    this.#dialLater(peer, delayMs * (0.75 + runtime.random() / 2));
+  }
+
+  /** Periodic work: time-outs, repair dials, surplus links, held announcements. */
+  tick(): void {
+    const { runtime } = this.#components;
+    const nowMs = runtime.monotonic();
+    for (const link of this.#links.values()) {
+      const silentMs = nowMs - link.heardMs;
+      const peer = this.#peer(link.peer);
+      if (silentMs > linkTimeoutOf(peer, nowMs)) this.cut(link, 'timeout');
+    }
+    this.#repairDials(nowMs);
+    this.#announce();
+  }
+
+  /** Time in which this process could not hear anybody. */
+  shift(lagMs: number): void {
+    for (const link of this.#links.values()) link.heardMs += lagMs;
+  }
+
+  /** Says good-bye to all: no link is left. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const link of this.#links.values()) this.#closeLink(link, 'stopping');
+    for (const peer of this.#peers.values()) this.#drop(peer);
+  }
+
+  #repairDials(nowMs: number): void {
+    if (this.#members.length <= fullMeshCount || nowMs < this.#nextRepairDialMs) return;
+    this.#nextRepairDialMs = nowMs + repairDialMs;
+    const { runtime, self } = this.#components;
+    const liveWanted = [...this.#wanted].filter((id) => this.#peers.get(id)?.link).length;
+    if (liveWanted * 2 < this.#wanted.size) {
+      for (let index = 0; index < repairDialCount; index++) {
+        const machine = this.#members[Math.floor(runtime.random() * this.#members.length)];
+        if (machine !== undefined && machine !== self) this.#dial(this.#peer(machine));
+      }
+      return;
+    }
+    for (const link of this.#links.values()) {
+      if (this.#wanted.has(link.peer) || nowMs - link.upMs < extraLinkMs) continue;
+      this.cut(link, 'surplus');
+    }
+  }
+
+  #peer(machine: MachineId): Peer {
+    let peer = this.#peers.get(machine);
+    if (peer === undefined) {
+      peer = newPeer(machine);
+      this.#peers.set(machine, peer);
+    }
+    return peer;
+  }
+
+  #drop(peer: Peer): void {
+    this.#endConfirm(peer);
+    peer.cancelDial?.();
+    this.#peers.delete(peer.machine);
+  }
+
+  #closeLink(link: Link, reason: CloseReason): void {
+    this.#forget(link);
+    this.#components.runtime.close(link.id, reason);
+  }
+
+  #forget(link: Link): void {
+    this.#links.delete(link.id);
+    const peer = this.#peers.get(link.peer);
+    if (peer?.link === link) peer.link = undefined;
+    this.#components.onLinkGone(link);
+  }
+
+  #dial(peer: Peer): void {
+    const { runtime } = this.#components;
+    peer.cancelDial?.();
+    peer.cancelDial = undefined;
+    if (this.#isStopped || peer.isDialling || peer.link !== undefined) return;
+    if (this.#peers.get(peer.machine) !== peer) return;
+    if (runtime.monotonic() < peer.bannedUntilMs) return;
+    peer.isDialling = true;
+    runtime.dial(peer.machine);
+  }
+
+  #dialLater(peer: Peer, delayMs: number): void {
+    peer.cancelDial?.();
+    peer.cancelDial = this.#components.runtime.schedule(delayMs, () => this.#dial(peer));
+  }
+
+  /** Our list is looked at soon; changes within a few milliseconds become one announcement. */
+  announceSoon(): void {
+    if (this.#isAnnouncing || this.#isStopped) return;
+    this.#isAnnouncing = true;
+    this.#components.runtime.schedule(announceDelayMs, () => {
+      this.#isAnnouncing = false;
+      this.#announce();
+    });
+  }
+
+  #announce(): void {
+    const { runtime, self, isReachable, publish } = this.#components;
+    if (this.#isStopped || !this.#memberSet.has(self)) return;
+    const nowMs = runtime.monotonic();
+    const peers = [...this.#peers.values()].sort((a, b) => (a.machine < b.machine ? -1 : 1));
+    const up = peers.filter((peer) => this.#isListed(peer, nowMs));
+    const restores = up.some((peer) => !peer.isAnnounced && !isReachable(peer.machine));
+    const headless = peers.filter((peer) => peer.isHeadless && peer.link === undefined);
+    const summary = JSON.stringify([
+      up.map((x) => x.machine),
+      headless.map((x) => x.machine),
+      this.#isAble,
+    ]);
+    if (summary === this.#published || !this.#takeToken(nowMs, restores)) return;
+    this.#published = summary;
+    for (const peer of peers) {
+      const isUp = up.includes(peer);
+      if (isUp && !peer.isAnnounced) peer.sinceMs = runtime.now();
+      peer.isAnnounced = isUp;
+    }
+    publish({
+      up: up.map(({ machine, sinceMs }) => ({ machine, sinceMs })),
+      able: this.#isAble,
+      headless: headless.map(({ machine }) => machine),
+    });
+  }
+
+  #isListed(peer: Peer, nowMs: number): boolean {
+    if (peer.link === undefined) return peer.isAnnounced && peer.confirmUntilMs !== undefined;
+    if (peer.isAnnounced || !this.#components.isReachable(peer.machine)) return true;
+    return nowMs - peer.link.upMs >= holdDownOf(peer, nowMs);
+  }
+
+  #takeToken(nowMs: number, isUrgent: boolean): boolean {
+    const refillMs = Math.max(announceRefillMs, this.#members.length * announcePerMemberMs);
+    const gained = (nowMs - this.#tokensAtMs) / refillMs;
+    this.#tokens = Math.min(announceBurst, this.#tokens + gained);
+    this.#tokensAtMs = nowMs;
+    if (this.#tokens < (isUrgent ? 1 - announceDebt : 1)) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * The replicated map: per key the last writer's record. Merging is commutative, associative and
+ * idempotent, because the order of two records is total: clock, then origin, then content. The map
+ * decides nothing about who may write; records are checked before they get here (admission.ts).
+ * Bodies are parsed once and on demand.
+ */
+import { hlcToMs } from '../lib/hlc.ts';
+import type { MachineId } from '../model/ids.ts';
+import { type Entry, type ReplicatedRecord, recordKind } from '../model/record.ts';
+import {
+  bucketCount,
+  bucketOf,
+  ContentHash,
+  type Fingerprint,
+  fingerprintOf,
+} from './content-hash.ts';
+import { tombstoneLifeMs } from './limits.ts';
+
+/** Kinds whose keys name the only machine that may write them. */
+export const singleWriterKinds: ReadonlySet<string> = new Set(['m', 'links', 'c', 'fail']);
+
+/** Kinds whose tombstones are dropped after a while; their owner corrects a late peer. */
+const expiringKinds: ReadonlySet<string> = new Set(['c', 'fail']);
+
+/** The only machine that may write a key; undefined when every member may. */
+export function writerOf(key: string): string | undefined {
+  if (!singleWriterKinds.has(recordKind(key))) return undefined;
+  return key.split('/', 2)[1] ?? '';
+}
+
+/** Positive when `a` wins over `b`, 0 when they are the same. Total over all records of a key. */
+export function compareRecords(a: ReplicatedRecord, b: ReplicatedRecord): number {
+  if (a.hlc !== b.hlc) return a.hlc - b.hlc;
+  if (a.origin !== b.origin) return a.origin < b.origin ? -1 : 1;
+  if (a.schema !== b.schema) return a.schema - b.schema;
+  if (a.body === null || b.body === null) {
+    return (a.body === null ? 1 : 0) - (b.body === null ? 1 : 0);
+  }
+  return Buffer.compare(a.body, b.body);
+}
+
+/**
+ * Whether a record is a tombstone that is dropped after a while. Such tombstones are not counted
+ * in the content hash: clocks differ, so one machine drops them before another, and that must not
+ * look like a difference. A peer that still has the live record differs all the same.
+ */
+export function isPassingTombstone(record: ReplicatedRecord): boolean {
+  return record.body === null && expiringKinds.has(recordKind(record.key));
+}
+
+/** Whether a tombstone is so old that it is kept no more. */
+export function isExpiredTombstone(record: ReplicatedRecord, nowMs: number): boolean {
+  return isPassingTombstone(record) && hlcToMs(record.hlc) + tombstoneLifeMs < nowMs;
+}
+
+/** What one origin takes up in the map. */
+export interface OriginUsage {
+  readonly recordCount: number;
+  readonly bytes: number;
+}
+
+interface Stored {
+  readonly record: ReplicatedRecord;
+  readonly fingerprint: Fingerprint;
+  /** undefined until asked for; null when the body is not JSON. */
+  entry: Entry | null | undefined;
+}
+
+/** Bytes that a record is charged for. */
+function sizeOf(record: ReplicatedRecord): number {
+  return record.key.length + 100 + (record.body?.length ?? 0);
+}
+
+export class RecordMap {
+  readonly #stored = new Map<string, Stored>();
+  readonly #buckets: Set<string>[] = Array.from({ length: bucketCount }, () => new Set<string>());
+  readonly #usage = new Map<string, { recordCount: number; bytes: number }>();
+  readonly hash = new ContentHash();
+  /** Sorted; undefined after keys came or went. */
+  #keys: string[] | undefined;
+
+  get size(): number {
+    return this.#stored.size;
+  }
+
+  /** The record of a key, tombstones included. */
+  record(key: string): ReplicatedRecord | undefined {
+    return this.#stored.get(key)?.record;
+  }
+
+  fingerprint(key: string): Fingerprint | undefined {
+    return this.#stored.get(key)?.fingerprint;
+  }
+
+  /** Keys of one bucket, in no order. */
+  bucket(number: number): ReadonlySet<string> {
+    return this.#buckets[number] ?? new Set();
+  }
+
+  /** All records, tombstones included. */
+  *records(): Iterable<ReplicatedRecord> {
+    for (const { record } of this.#stored.values()) yield record;
+  }
+
+  usage(origin: MachineId): OriginUsage {
+    return this.#usage.get(origin) ?? { recordCount: 0, bytes: 0 };
+  }
+
+  /** Whether a record would win over what is there. */
+  isNews(record: ReplicatedRecord): boolean {
+    const current = this.#stored.get(record.key);
+    return current === undefined || compareRecords(record, current.record) > 0;
+  }
+
+  /**
+   * Takes a record if it wins.
+   * @returns whether the map changed
+   */
+  merge(record: ReplicatedRecord): boolean {
+    if (!this.isNews(record)) return false;
+    const isNewKey = !this.#stored.has(record.key);
+    this.#takeOut(record.key);
+    const fingerprint = fingerprintOf(record);
+    const bucket = bucketOf(record.key);
+    this.#stored.set(record.key, { record, fingerprint, entry: undefined });
+    this.#buckets[bucket]?.add(record.key);
+    if (!isPassingTombstone(record)) this.hash.add(bucket, fingerprint);
+    this.#charge(record, 1);
+    if (isNewKey) this.#keys = undefined;
+    return true;
+  }
+
+  /** Drops a key as if it had never been. */
+  forget(key: string): void {
+    this.#takeOut(key);
+    this.#stored.delete(key);
+    this.#keys = undefined;
+  }
+
+  #takeOut(key: string): void {
+    const old = this.#stored.get(key);
+    if (old === undefined) return;
+    const bucket = bucketOf(key);
+    this.#buckets[bucket]?.delete(key);
+    if (!isPassingTombstone(old.record)) this.hash.remove(bucket, old.fingerprint);
+    this.#charge(old.record, -1);
+  }
+
+  #charge(record: ReplicatedRecord, sign: 1 | -1): void {
+    const usage = this.#usage.get(record.origin) ?? { recordCount: 0, bytes: 0 };
+    usage.recordCount += sign;
+    usage.bytes += sign * sizeOf(record);
+    if (usage.recordCount === 0) this.#usage.delete(record.origin);
+    else this.#usage.set(record.origin, usage);
+  }
+
+  /**
+   * The parsed record of a key; the same object until the record changes. Undefined when there is
+   * none or its body is not JSON (written by a faulty agent: as good as absent).
+   */
+  get(key: string): Entry | undefined {
+    const stored = this.#stored.get(key);
+    if (stored === undefined) return undefined;
+    if (stored.entry === undefined) stored.entry = parseEntry(stored.record);
+    return stored.entry ?? undefined;
+  }
+
+  /** Parsed records whose key starts with the prefix, in key order. */
+  *entries(prefix: string): Iterable<Entry> {
+    this.#keys ??= [...this.#stored.keys()].sort();
+    const keys = this.#keys;
+    for (let index = lowerBound(keys, prefix); index < keys.length; index++) {
+      const key = keys[index];
+      if (key === undefined || !key.startsWith(prefix)) return;
+      const entry = this.get(key);
+      if (entry !== undefined) yield entry;
+    }
+  }
+}
+
+/** First index whose key is not before the text. */
+function lowerBound(keys: readonly string[], text: string): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] ?? '') < text) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function parseEntry({ key, origin, hlc, body }: ReplicatedRecord): Entry | null {
+  if (body === null) return { key, origin, hlc, value: null };
+  try {
+    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    return { key, origin, hlc, value };
+  } catch {
+    // Not JSON: counted as absent by the callers, and still relayed as it is.
+    return null;
+  }
+}

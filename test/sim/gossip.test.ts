@@ -1,0 +1,184 @@
+import { expect, test } from 'vitest';
+import type { MachineId } from '../../src/model/ids.ts';
+import { SimCluster } from './cluster.ts';
+import type { SimMachine } from './machine.ts';
+import { runScenario } from './scenario.ts';
+import { World } from './world.ts';
+
+for (let seed = 1; seed <= 20; seed++) {
+  test(`seed ${seed}: all agree after faults were healed`, () => {
+    const machineCount = 2 + (seed % 9);
+    const cluster = runScenario({ seed, machineCount, minutes: 1 });
+    expect(cluster.disagreements()).toEqual([]);
+  });
+}
+
+test('the same seed gives the same run', () => {
+  const run = (): readonly [number, number] => {
+    const { network } = runScenario({ seed: 7, machineCount: 5, minutes: 0.5 });
+    return [network.sentBytes, network.sentCount];
+  };
+  expect(run()).toEqual(run());
+});
+
+test('events run in order of time, then in order of scheduling', () => {
+  const world = new World(1);
+  const order: string[] = [];
+  world.after(5, () => order.push('late'));
+  world.after(1, () => order.push('first'));
+  world.after(1, () => order.push('second'));
+  world.after(2, () => order.push('cancelled'))();
+  world.runUntil(10);
+  expect(order).toEqual(['first', 'second', 'late']);
+});
+
+function formed(seed: number, count: number, loss = 0): SimCluster {
+  const cluster = new SimCluster(seed);
+  cluster.network.loss = loss;
+  cluster.form(count);
+  cluster.world.runUntil(20_000);
+  return cluster;
+}
+
+/** Runs until all but the target see it in a state. */
+function timeUntil(
+  cluster: SimCluster,
+  target: SimMachine,
+  state: string,
+  limitMs: number,
+): number {
+  const { world } = cluster;
+  const startMs = world.nowMs;
+  const others = cluster.members().filter((machine) => machine !== target);
+  while (world.nowMs - startMs < limitMs) {
+    world.runUntil(world.nowMs + 10);
+    const seen = others.map(({ node }) => node?.liveness().get(target.machine));
+    if (seen.every((each) => each === state)) return world.nowMs - startMs;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+test.each([3, 9, 30])(
+  'of %i machines, a killed agent is headless for all within 250 ms',
+  (count) => {
+    for (let seed = 1; seed <= 3; seed++) {
+      const cluster = formed(seed, count);
+      const target = cluster.machines[1] as SimMachine;
+      target.killProcess();
+      expect(timeUntil(cluster, target, 'headless', 5000)).toBeLessThanOrEqual(250);
+    }
+  },
+);
+
+test.each([
+  [3, 0],
+  [9, 0.05],
+  [30, 0.05],
+])('of %i machines at loss %f, a silent one is unreachable for all within 5 s', (count, loss) => {
+  for (let seed = 1; seed <= 3; seed++) {
+    const cluster = formed(seed, count, loss);
+    const target = cluster.machines[1] as SimMachine;
+    target.powerOff();
+    expect(timeUntil(cluster, target, 'unreachable', 10_000)).toBeLessThanOrEqual(5000);
+    const rest = timeUntil(cluster, target, 'lost', 20_000);
+    expect(rest).toBeGreaterThan(1500);
+    expect(rest).toBeLessThan(6000);
+  }
+});
+
+test('a hung agent whose kernel answers is headless, not unreachable', () => {
+  const cluster = formed(1, 5);
+  const target = cluster.machines[2] as SimMachine;
+  const states = new Set<string | undefined>();
+  target.pause(30_000);
+  const untilMs = cluster.world.nowMs + 10_000;
+  while (cluster.world.nowMs < untilMs) {
+    cluster.world.runUntil(cluster.world.nowMs + 10);
+    states.add(cluster.machines[0]?.node?.liveness().get(target.machine));
+  }
+  expect(states).toEqual(new Set(['reachable', 'headless']));
+});
+
+test('nobody is lost in a half that is smaller', () => {
+  const cluster = formed(3, 5);
+  const [a, b, ...rest] = cluster.machines;
+  for (const left of [a, b] as SimMachine[]) {
+    for (const right of rest) {
+      cluster.network.cut(left, right);
+      cluster.network.cut(right, left);
+    }
+  }
+  cluster.world.runUntil(cluster.world.nowMs + 30_000);
+  const states = (machine: SimMachine | undefined, ids: readonly (MachineId | undefined)[]) =>
+    ids.map((id) => id && machine?.node?.liveness().get(id));
+  expect(
+    states(
+      a,
+      rest.map(({ machine }) => machine),
+    ),
+  ).toEqual(['unreachable', 'unreachable', 'unreachable']);
+  expect(states(rest[0], [a?.machine, b?.machine])).toEqual(['lost', 'lost']);
+});
+
+test('a machine that loses all links is isolated, and recovers', () => {
+  const cluster = formed(4, 3);
+  const target = cluster.machines[0] as SimMachine;
+  for (const other of cluster.machines.slice(1)) {
+    cluster.network.cut(target, other);
+    cluster.network.cut(other, target);
+  }
+  cluster.world.runUntil(cluster.world.nowMs + 10_000);
+  expect(target.node?.guards()).toEqual(['isolated']);
+  cluster.network.healAll();
+  cluster.world.runUntil(cluster.world.nowMs + 5000);
+  expect(cluster.disagreements()).toEqual([]);
+});
+
+test('a machine that slept does not believe that the others are gone', () => {
+  const cluster = formed(5, 5);
+  const target = cluster.machines[0] as SimMachine;
+  const untilMs = cluster.world.nowMs + 40_000;
+  target.pause(20_000);
+  const guards = new Set<string>();
+  while (cluster.world.nowMs < untilMs) {
+    cluster.world.runUntil(cluster.world.nowMs + 10);
+    if (target.isPaused) continue;
+    const isDown = [...(target.node?.liveness().values() ?? [])].some((x) => x !== 'reachable');
+    for (const guard of target.node?.guards() ?? []) guards.add(guard);
+    // Whatever it thinks for a moment, it must not act on it.
+    if (isDown) expect(target.node?.guards()).not.toEqual([]);
+  }
+  expect(guards).toContain('stale');
+  expect(cluster.disagreements()).toEqual([]);
+});
+
+test.each([0.01, 0.05, 0.2])('at loss %f nobody is taken for dead in ten minutes', (loss) => {
+  const cluster = formed(6, 9, loss);
+  const untilMs = cluster.world.nowMs + 600_000;
+  while (cluster.world.nowMs < untilMs) {
+    cluster.world.runUntil(cluster.world.nowMs + 250);
+    for (const { node } of cluster.machines) {
+      expect([...(node?.liveness().values() ?? [])].every((x) => x === 'reachable')).toBe(true);
+    }
+  }
+});
+
+test('an idle cluster of 30 sends little', () => {
+  const cluster = formed(8, 30);
+  const { network, world } = cluster;
+  // Links from the time of forming are closed after a minute.
+  world.runUntil(120_000);
+  const before = network.sentBytes;
+  world.runUntil(world.nowMs + 60_000);
+  const bytesPerSecond = (network.sentBytes - before) / 60 / 30;
+  expect(bytesPerSecond).toBeLessThan(250);
+});
+
+test('an update reaches 30 machines within 50 ms', () => {
+  const cluster = formed(9, 30);
+  const { world } = cluster;
+  cluster.machines[0]?.node?.write('app/x', Buffer.from('{}'));
+  world.runUntil(world.nowMs + 50);
+  const holders = cluster.machines.filter(({ node }) => node?.map.record('app/x'));
+  expect(holders.length).toBe(30);
+});

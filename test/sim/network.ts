@@ -1,0 +1,263 @@
+/**
+ * Streams as TCP gives them: in order, delayed by loss, stuck while a direction is cut, and broken
+ * only when an end closes and the news can travel. A machine that lost power answers nothing; one
+ * whose agent was killed refuses.
+ */
+import type { CloseReason, DialFailure, LinkId } from '../../src/gossip/runtime.ts';
+import type { SimMachine } from './machine.ts';
+import type { World } from './world.ts';
+
+/** TCP's first retransmission; doubled for each further loss of the same segment. */
+const retransmitMs = 200;
+const dialTimeoutMs = 2000;
+
+/** A frame, or the end of the stream with what was said about it. */
+type Sent = Uint8Array | { readonly reason: CloseReason | undefined };
+
+interface End {
+  readonly machine: SimMachine;
+  /** Of the process that opened it; a later one knows nothing of the connection. */
+  readonly epoch: number;
+  readonly link: LinkId;
+  isClosed: boolean;
+  /** The handshake's end has been told to the node. */
+  isUp: boolean;
+  lastArrivalMs: number;
+  /** Frames that a cut holds back, with when they were sent. */
+  held: { readonly bytes: Sent }[];
+}
+
+export class Connection {
+  readonly ends: readonly [End, End];
+
+  constructor(a: SimMachine, b: SimMachine, linkA: LinkId, linkB: LinkId) {
+    const end = (machine: SimMachine, link: LinkId): End => ({
+      machine,
+      epoch: machine.epoch,
+      link,
+      isClosed: false,
+      isUp: false,
+      lastArrivalMs: 0,
+      held: [],
+    });
+    this.ends = [end(a, linkA), end(b, linkB)];
+  }
+}
+
+interface Found {
+  readonly connection: Connection;
+  readonly index: number;
+  readonly end: End;
+}
+
+export class Network {
+  readonly #world: World;
+  readonly connections = new Set<Connection>();
+  readonly #byLink = new Map<LinkId, Found>();
+  readonly #cuts = new Set<string>();
+  #lastLink = 0;
+  loss = 0;
+  latencyMs: readonly [number, number] = [0.3, 1.5];
+  /** Bytes of all frames that were sent. */
+  sentBytes = 0;
+  sentCount = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  // Cuts
+
+  cut(from: SimMachine, to: SimMachine): void {
+    this.#cuts.add(`${from.machine}>${to.machine}`);
+  }
+
+  isOpen(from: SimMachine, to: SimMachine): boolean {
+    return !this.#cuts.has(`${from.machine}>${to.machine}`) && !from.isOff && !to.isOff;
+  }
+
+  join(from: SimMachine, to: SimMachine): void {
+    if (this.#cuts.delete(`${from.machine}>${to.machine}`)) this.release();
+  }
+
+  healAll(): void {
+    this.#cuts.clear();
+    this.release();
+  }
+
+  /** What cuts held back is retransmitted. */
+  release(): void {
+    for (const connection of this.connections) {
+      for (const [index, end] of connection.ends.entries()) {
+        const other = connection.ends[1 - index] ?? end;
+        if (end.held.length === 0 || !this.isOpen(end.machine, other.machine)) continue;
+        const { held } = end;
+        end.held = [];
+        const delayMs = this.#world.between(10, retransmitMs);
+        for (const { bytes } of held) this.#transmit(connection, index, bytes, delayMs);
+      }
+    }
+  }
+
+  // Dialling
+
+  dial(from: SimMachine, to: SimMachine): void {
+    const world = this.#world;
+    const { epoch } = from;
+    let isDone = false;
+    const fail = (failure: DialFailure): void => {
+      if (isDone) return;
+      isDone = true;
+      from.inside(epoch, (node) => node.dialFailed(to.machine, failure));
+    };
+    let isReached = false;
+    world.after(dialTimeoutMs, () => fail(isReached ? 'answered' : 'silent'));
+    const oneWay = (a: SimMachine, b: SimMachine, then: () => void): void => {
+      if (!this.isOpen(a, b)) return;
+      world.after(this.#delayMs(), () => {
+        if (this.isOpen(a, b)) then();
+      });
+    };
+    oneWay(from, to, () =>
+      oneWay(to, from, () => {
+        if (!to.isRunning) return fail('answered');
+        isReached = true;
+        from.inside(epoch, (node) => node.dialReached(to.machine));
+        oneWay(from, to, () => {
+          // Kernel accepts; the agent must run for the handshake.
+          const targetEpoch = to.epoch;
+          to.inside(targetEpoch, (target) => {
+            const verdict = to.greet(from);
+            if (verdict !== undefined) return oneWay(to, from, () => fail('rejected'));
+            if (!from.greets(to)) return;
+            const connection = new Connection(from, to, ++this.#lastLink, ++this.#lastLink);
+            const [dialler, acceptor] = connection.ends;
+            this.connections.add(connection);
+            for (const [index, end] of connection.ends.entries()) {
+              this.#byLink.set(end.link, { connection, index, end });
+            }
+            acceptor.isUp = true;
+            target.linkUp(acceptor.link, from.machine, false);
+            if (!this.isOpen(to, from)) return;
+            world.after(this.#delayMs(), () => {
+              from.inside(epoch, (node) => {
+                if (isDone || dialler.isClosed) return;
+                isDone = true;
+                dialler.isUp = true;
+                dialler.lastArrivalMs = Math.max(dialler.lastArrivalMs, world.nowMs);
+                node.linkUp(dialler.link, to.machine, true);
+              });
+            });
+          });
+        });
+      }),
+    );
+  }
+
+  // Streams
+
+  send(machine: SimMachine, link: LinkId, bytes: Uint8Array): void {
+    const found = this.#find(machine, link);
+    if (found === undefined || found.end.isClosed) return;
+    this.sentBytes += bytes.length;
+    this.sentCount++;
+    this.#transmit(found.connection, found.index, bytes, 0);
+  }
+
+  bufferedBytes(machine: SimMachine, link: LinkId): number {
+    const found = this.#find(machine, link);
+    return (
+      found?.end.held.reduce(
+        (sum, { bytes }) => sum + (bytes instanceof Uint8Array ? bytes.length : 0),
+        0,
+      ) ?? 0
+    );
+  }
+
+  close(machine: SimMachine, link: LinkId, reason: CloseReason): void {
+    const found = this.#find(machine, link);
+    if (found !== undefined) this.#closeEnd(found.connection, found.index, reason);
+  }
+
+  /** The process is gone; its kernel closes everything. */
+  closeAll(machine: SimMachine): void {
+    for (const connection of this.connections) {
+      for (const [index, end] of connection.ends.entries()) {
+        if (end.machine === machine) this.#closeEnd(connection, index);
+      }
+    }
+  }
+
+  /** Power is gone: connections die without a word. */
+  vanish(machine: SimMachine): void {
+    for (const { ends } of this.connections) {
+      for (const end of ends) if (end.machine === machine) end.isClosed = true;
+    }
+  }
+
+  linksOf(machine: SimMachine): { readonly link: LinkId; readonly peer: SimMachine }[] {
+    const links: { link: LinkId; peer: SimMachine }[] = [];
+    for (const { ends } of this.connections) {
+      for (const [index, end] of ends.entries()) {
+        const peer = ends[1 - index]?.machine;
+        if (end.machine === machine && !end.isClosed && end.isUp && peer) {
+          links.push({ link: end.link, peer });
+        }
+      }
+    }
+    return links;
+  }
+
+  #find(machine: SimMachine, link: LinkId): Found | undefined {
+    const found = this.#byLink.get(link);
+    return found?.end.machine === machine ? found : undefined;
+  }
+
+  #closeEnd(connection: Connection, index: number, reason?: CloseReason): void {
+    const end = connection.ends[index];
+    if (end === undefined || end.isClosed) return;
+    end.isClosed = true;
+    this.#transmit(connection, index, { reason }, 0);
+  }
+
+  #transmit(connection: Connection, index: number, bytes: Sent, extraMs: number): void {
+    const from = connection.ends[index];
+    const to = connection.ends[1 - index];
+    if (from === undefined || to === undefined) return;
+    if (!this.isOpen(from.machine, to.machine) || from.held.length > 0) {
+      from.held.push({ bytes });
+      return;
+    }
+    const arrivalMs = this.#world.nowMs + this.#delayMs() + extraMs;
+    to.lastArrivalMs = Math.max(to.lastArrivalMs, arrivalMs);
+    this.#world.at(to.lastArrivalMs, () => this.#arrive(connection, from, to, bytes));
+  }
+
+  #arrive(connection: Connection, from: End, to: End, bytes: Sent): void {
+    if (from.machine.isOff || to.machine.isOff) return;
+    const isGone = to.isClosed || to.epoch !== to.machine.epoch;
+    if (!(bytes instanceof Uint8Array)) {
+      this.connections.delete(connection);
+      for (const end of connection.ends) this.#byLink.delete(end.link);
+      if (isGone) return;
+      to.isClosed = true;
+      return to.machine.inside(to.epoch, (node) => node.linkDown(to.link, bytes.reason));
+    }
+    if (isGone) {
+      // Data for a closed socket: the kernel resets the connection.
+      const index = connection.ends.indexOf(to);
+      return this.#transmit(connection, index, { reason: undefined }, 0);
+    }
+    to.machine.inside(to.epoch, (node) => node.receive(to.link, bytes));
+  }
+
+  #delayMs(): number {
+    let delayMs = this.#world.between(...this.latencyMs);
+    let waitMs = retransmitMs;
+    while (this.loss > 0 && this.#world.random() < this.loss && waitMs < 5000) {
+      delayMs += waitMs;
+      waitMs *= 2;
+    }
+    return delayMs;
+  }
+}
