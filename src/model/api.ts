@@ -8,6 +8,8 @@ export interface UpRequest {
   readonly project: Project;
   /** Services to change; empty: all. Dependencies have been added by the caller. */
   readonly services: readonly string[];
+  /** Services of the file whose profile is off: what runs of them is kept, and is no orphan. */
+  readonly disabledServices: readonly string[];
   readonly scale: Readonly<Record<string, number>>;
   readonly removeOrphans: boolean;
   readonly isDryRun: boolean;

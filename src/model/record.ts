@@ -122,6 +122,11 @@ export interface PointerRecord {
   readonly volumes: Readonly<Record<string, MachineId>>;
   /** Services kept although the last file no longer names them. */
   readonly orphans: readonly string[];
+  /**
+   * The changes that this one knew of, newest first (src/plan/conflict.ts). A change that replaces
+   * another without naming it here was made on the other side of a partition.
+   */
+  readonly ancestors?: readonly string[];
 }
 
 export interface PointerService {
@@ -134,6 +139,8 @@ export interface PointerService {
   /** Machine that a bind mount of the author's folder ties the service to. */
   readonly pinned?: MachineId;
   readonly lastGoodRevision?: string;
+  /** Machines that the acceptor could not reach: until they are back, what runs there is passed over. */
+  readonly away?: readonly MachineId[];
 }
 
 /**
@@ -146,6 +153,34 @@ export interface PointerTombstone {
   readonly author: { readonly machine: MachineId; readonly user?: string };
   /** Volumes (engine names) that `down -v` asked to delete. */
   readonly deleteVolumes: readonly string[];
+  /** Volumes that stay, and the machine that holds each: the next `up` must find its data. */
+  readonly volumes?: Readonly<Record<string, MachineId>>;
+  /** Of the volumes that stay, those that the project made: a later `down -v` deletes them. */
+  readonly ownVolumes?: readonly string[];
+  /** As in the pointer: `down` is a change like any other. */
+  readonly ancestors?: readonly string[];
+}
+
+/**
+ * `conflict/<project>`, written by a machine that saw a change replaced by one that did not know of
+ * it; cleared by the next change of the project.
+ */
+export interface ConflictRecord {
+  readonly lost: readonly LostChange[];
+}
+
+/** A change that was accepted and then overruled: what its author needs to apply it again. */
+export interface LostChange {
+  /** As in `ancestors`. */
+  readonly id: string;
+  readonly author: PointerRecord['author'];
+  readonly atMs: number;
+  readonly isDown: boolean;
+  readonly workingDir: string;
+  /** By whom it was overruled. */
+  readonly winner: PointerRecord['author'];
+  /** Volumes that it gave a machine and that the winner does not have there; they are kept. */
+  readonly volumes: Readonly<Record<string, MachineId>>;
 }
 
 /** `op/<project>/<service>`: valid while newer than the pointer. */
@@ -218,6 +253,7 @@ export const recordKey = {
   links: (id: MachineId): string => `links/${id}`,
   revision: (project: string, hash: string): string => `rev/${project}/${hash}`,
   pointer: (project: string): string => `app/${project}`,
+  conflict: (project: string): string => `conflict/${project}`,
   operation: (project: string, service: string): string => `op/${project}/${service}`,
   container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
   failure: (machine: MachineId, project: string, service: string): string =>

@@ -3,6 +3,7 @@
  */
 import type { Waiting } from './action.ts';
 import type { MachineId } from './ids.ts';
+import type { LostChange } from './record.ts';
 import type { ContainerView, FailureView, MachineView } from './view.ts';
 
 export interface Snapshot {
@@ -14,7 +15,7 @@ export interface Snapshot {
   readonly projects: readonly ProjectSnapshot[];
   readonly containers: readonly ContainerView[];
   readonly failures: readonly FailureView[];
-  /** What this agent's own slots wait for. */
+  /** What this agent's own slots wait for, and the slots that are held for machines that are away. */
   readonly waiting: readonly Waiting[];
 }
 
@@ -27,6 +28,8 @@ export interface ProjectSnapshot {
   readonly workingDir: string;
   readonly services: readonly ServiceSnapshot[];
   readonly volumes: Readonly<Record<string, MachineId>>;
+  /** Changes that were overruled by others that did not know of them. */
+  readonly conflicts: readonly LostChange[];
 }
 
 export interface ServiceSnapshot {
@@ -44,4 +47,6 @@ export interface ServiceSnapshot {
   /** Exits with code 0 and `restart: no` count as done, not as broken. */
   readonly mayComplete: boolean;
   readonly ports: readonly string[];
+  /** Entries of `x-ports` as the file has them. */
+  readonly xPorts: readonly string[];
 }

@@ -7,6 +7,7 @@ import type { Project, Service } from './project.ts';
 import type {
   ContainerRecord,
   FailureRecord,
+  LostChange,
   MachineVersions,
   OperationRecord,
   PointerRecord,
@@ -69,6 +70,8 @@ export interface MachineView {
   readonly publishes: boolean;
   readonly liveness: Liveness;
   readonly isAble: boolean;
+  /** Since when it has had a link to some other machine; 0 while it has none. */
+  readonly connectedSinceMs: number;
 }
 
 export interface ProjectView {
@@ -80,6 +83,8 @@ export interface ProjectView {
   readonly services: ReadonlyMap<string, ServiceView>;
   /** False while a revision that the pointer names has not arrived: nothing is acted on. */
   readonly isComplete: boolean;
+  /** Changes that were overruled, until the next change answers them. */
+  readonly conflicts: readonly LostChange[];
 }
 
 export interface ServiceView {
@@ -99,6 +104,8 @@ export interface ServiceView {
   readonly isOrphan: boolean;
   readonly slots: Readonly<Record<Slot, MachineId>>;
   readonly pinned: MachineId | undefined;
+  /** Machines that the acceptor of the running change could not reach. */
+  readonly away: readonly MachineId[];
   /** Machine that holds the service's local volumes, if it uses any. */
   readonly volumeHome: MachineId | undefined;
   readonly operation: OperationRecord | undefined;
@@ -107,6 +114,8 @@ export interface ServiceView {
 export interface ContainerView extends ContainerRecord {
   readonly id: string;
   readonly machine: MachineId;
+  /** When its record was written: since then it has been as it is. */
+  readonly recordedMs: number;
 }
 
 export interface FailureView extends FailureRecord {

@@ -1,0 +1,324 @@
+/**
+ * What must stay stable is allocated once, by the agent that accepts the change: the machine that
+ * holds a volume, the machine a service is tied to, the first machine of each slot. All services
+ * that share a local volume, or a namespace, form one group with one home. What was allocated
+ * before is never moved here; a contradiction is refused with both sides named.
+ */
+import { TscError } from '../lib/errors.ts';
+import type { MachineId, Slot } from '../model/ids.ts';
+import type { Project } from '../model/project.ts';
+import type { ResolvedImage } from '../model/record.ts';
+import type { MachineView, View } from '../model/view.ts';
+import { isInTraffic } from '../view/endpoints.ts';
+import { companionOf, localVolumesOf, modeOf, replicaCountOf } from '../view/service-spec.ts';
+import { type Owners, serviceKey } from '../view/snapshot.ts';
+import { bindPinsOf } from './bind-pins.ts';
+import {
+  companionsFirst,
+  fitRefusal,
+  Load,
+  type Placeable,
+  pickMachine,
+  placeable,
+  placeableOf,
+  refusal,
+  slotsOf,
+} from './place.ts';
+
+export interface AllocationInput {
+  readonly project: Project;
+  /** Names of the services to place, in order. */
+  readonly selected: readonly string[];
+  readonly workingDir: string;
+  readonly images: Readonly<Record<string, ResolvedImage>>;
+  /** Engine names of volumes whose machine is known. */
+  readonly volumes: Readonly<Record<string, MachineId>>;
+  readonly owners: Owners;
+}
+
+export interface Allocation {
+  readonly slots: ReadonlyMap<string, Readonly<Record<Slot, MachineId>>>;
+  readonly pinned: ReadonlyMap<string, MachineId>;
+  readonly volumes: Readonly<Record<string, MachineId>>;
+  readonly notes: readonly string[];
+}
+
+/** @throws TscError E_NO_ELIGIBLE_MACHINE, with the reason of every machine */
+export function allocate(view: View, input: AllocationInput): Allocation {
+  const notes: string[] = [];
+  const pinned = pinServices(view, input, notes);
+  const load = loadOfOthers(view, input);
+  const volumes = homeVolumes(view, input, { pinned, load, notes });
+  const slots = new Map<string, Readonly<Record<Slot, MachineId>>>();
+  const services = input.selected.map((name) => ({
+    name,
+    spec: input.project.services[name] ?? {},
+  }));
+  for (const { name, spec } of companionsFirst(services)) {
+    const bound = homeOf(input, name, volumes) ?? pinned.get(name);
+    const service = toPlaceable(input, name, bound);
+    const companion = companionOf(spec);
+    slots.set(
+      name,
+      companion === undefined
+        ? assignSlots(view, service, { input, load })
+        : besideCompanion(service, slots.get(companion) ?? ownedSlots(input, companion)),
+    );
+  }
+  return { slots, pinned, volumes, notes };
+}
+
+function toPlaceable(input: AllocationInput, name: string, bound?: MachineId): Placeable {
+  const { project, images } = input;
+  return placeable(project.name, name, { definition: project, image: images[name], bound });
+}
+
+function pinServices(
+  view: View,
+  input: AllocationInput,
+  notes: string[],
+): ReadonlyMap<string, MachineId> {
+  const pinned = new Map<string, MachineId>();
+  for (const name of input.selected) {
+    const spec = input.project.services[name] ?? {};
+    const pins = bindPinsOf(name, spec, input);
+    notes.push(...pins.notes);
+    const first = pins.pinning[0];
+    if (first === undefined) continue;
+    const before = view.projects.get(input.project.name)?.services.get(name)?.pinned;
+    const writable = pins.pinning.find((pin) => pin.isWritable);
+    const elsewhere =
+      before === undefined || before === view.self ? undefined : view.machines.get(before);
+    if (elsewhere !== undefined && writable !== undefined) {
+      throw new TscError(
+        'E_PINNED_ELSEWHERE',
+        `service "${name}" keeps files under ${writable.path} on machine ${elsewhere.name}, where it runs`,
+        { hint: `run up on ${elsewhere.name}, or use a named volume` },
+      );
+    }
+    pinned.set(name, view.self);
+    notes.push(`service ${name} stays on ${nameOf(view, view.self)}: it mounts ${first.path}`);
+  }
+  return pinned;
+}
+
+/** Containers of every service that this change leaves where it is. */
+function loadOfOthers(view: View, input: AllocationInput): Load {
+  const load = new Load();
+  for (const project of view.projects.values()) {
+    for (const service of project.services.values()) {
+      if (project.name === input.project.name && input.selected.includes(service.name)) continue;
+      const owners = input.owners.get(serviceKey(project.name, service.name));
+      for (const machine of owners?.values() ?? []) {
+        if (machine !== undefined) load.add(placeableOf(service), machine);
+      }
+    }
+  }
+  return load;
+}
+
+interface HomeState {
+  readonly pinned: ReadonlyMap<string, MachineId>;
+  readonly load: Load;
+  readonly notes: string[];
+}
+
+/** Gives every local volume of the selected services a machine. */
+function homeVolumes(
+  view: View,
+  input: AllocationInput,
+  { pinned, load, notes }: HomeState,
+): Readonly<Record<string, MachineId>> {
+  const volumes: Record<string, MachineId> = { ...input.volumes };
+  for (const group of groupsOf(input)) {
+    const needed = [...new Set(group.flatMap((name) => volumesOf(input, name)))];
+    if (needed.length === 0) continue;
+    const known = needed.map((volume) => volumes[volume]).find((home) => home !== undefined);
+    const pin = group.map((name) => pinned.get(name)).find((machine) => machine !== undefined);
+    const home = known ?? pin ?? pickHome(view, input, { group, needed, load }).id;
+    for (const volume of needed) {
+      if (volumes[volume] !== undefined) continue;
+      volumes[volume] = home;
+      notes.push(`volume ${volume} is kept on ${nameOf(view, home)}`);
+    }
+    for (const name of group) checkHomes(view, input, { name, volumes, pin: pinned.get(name) });
+  }
+  return volumes;
+}
+
+/** A machine that fits every service of the group; a volume made by hand is looked for here. */
+function pickHome(
+  view: View,
+  input: AllocationInput,
+  { group, needed, load }: { group: readonly string[]; needed: readonly string[]; load: Load },
+): MachineView {
+  const services = group.map((name) => toPlaceable(input, name));
+  const fits = (machine: MachineView): boolean =>
+    services.every((service) => refusal(service, machine) === undefined);
+  const candidates = [...view.machines.values()].filter(fits);
+  const self = candidates.find((machine) => machine.id === view.self);
+  const isExternal = Object.entries(input.project.volumes ?? {}).some(
+    ([key, volume]) => volume?.external === true && needed.includes(volume.name ?? key),
+  );
+  if (isExternal && self !== undefined) return self;
+  const first = services[0];
+  const picked = first && pickMachine(first, needed[0] ?? '', candidates, load);
+  if (picked !== undefined) return picked;
+  throw noMachine(
+    view,
+    `services ${group.join(', ')}`,
+    (machine) =>
+      services.map((service) => refusal(service, machine)).find((why) => why !== undefined) ??
+      (first && load.refusal(first, machine)),
+  );
+}
+
+function checkHomes(
+  view: View,
+  input: AllocationInput,
+  service: {
+    name: string;
+    volumes: Readonly<Record<string, MachineId>>;
+    pin: MachineId | undefined;
+  },
+): void {
+  const places = new Map<MachineId, string>();
+  for (const volume of volumesOf(input, service.name)) {
+    const home = service.volumes[volume];
+    if (home !== undefined && !places.has(home)) places.set(home, `volume ${volume}`);
+  }
+  if (service.pin !== undefined && !places.has(service.pin))
+    places.set(service.pin, 'a bind mount');
+  if (places.size < 2) return;
+  const sides = [...places].map(([machine, what]) => `${what} is on ${nameOf(view, machine)}`);
+  throw new TscError(
+    'E_NO_ELIGIBLE_MACHINE',
+    `no machine can run service "${service.name}": ${sides.join(', ')}`,
+    { hint: 'run up on the machine that has the volume, or give the service a new volume' },
+  );
+}
+
+/** Local volumes that tie a service; each replica of a global one has its own. */
+function volumesOf(input: AllocationInput, name: string): readonly string[] {
+  const spec = input.project.services[name] ?? {};
+  return modeOf(spec) === 'global' ? [] : localVolumesOf(input.project, spec);
+}
+
+function homeOf(
+  input: AllocationInput,
+  name: string,
+  volumes: Readonly<Record<string, MachineId>>,
+): MachineId | undefined {
+  return volumesOf(input, name).map((volume) => volumes[volume])[0];
+}
+
+/** Services joined by a shared local volume or a shared namespace, in order of the first name. */
+function groupsOf(input: AllocationInput): readonly (readonly string[])[] {
+  const groups: { names: string[]; ties: Set<string> }[] = [];
+  for (const name of input.selected) {
+    const companion = companionOf(input.project.services[name] ?? {});
+    const ties = new Set([`service ${name}`, ...volumesOf(input, name)]);
+    if (companion !== undefined) ties.add(`service ${companion}`);
+    const joined = groups.filter((group) => [...group.ties].some((tie) => ties.has(tie)));
+    const merged = {
+      names: [...joined.flatMap((group) => group.names), name],
+      ties: new Set([...joined.flatMap((group) => [...group.ties]), ...ties]),
+    };
+    groups.splice(0, groups.length, ...groups.filter((group) => !joined.includes(group)), merged);
+  }
+  return groups.map((group) => group.names);
+}
+
+interface SlotState {
+  readonly input: AllocationInput;
+  readonly load: Load;
+}
+
+/** Slots that have a machine keep it; new ones are balanced. Scaling down drops the highest. */
+function assignSlots(
+  view: View,
+  service: Placeable,
+  { input, load }: SlotState,
+): Readonly<Record<Slot, MachineId>> {
+  const machines = [...view.machines.values()];
+  const mayRun = (machine: MachineView): boolean => refusal(service, machine) === undefined;
+  const why = (machine: MachineView): string | undefined =>
+    refusal(service, machine) ?? load.refusal(service, machine);
+  if (service.mode === 'global') {
+    if (machines.some(mayRun)) return {};
+    throw noMachine(view, `service "${service.name}"`, why);
+  }
+  const wanted = slotsOf(replicaCountOf(service.spec));
+  const before = ownedSlots(input, service.name);
+  const slots: Record<Slot, MachineId> = {};
+  for (const slot of wanted) {
+    const machine = view.machines.get(before[slot] ?? view.self);
+    // What the author cannot reach is not waited for: the change is carried out on this side.
+    if (before[slot] === undefined || machine === undefined) continue;
+    const isHeld = service.spec['x-on-lost'] === 'hold';
+    if (!isInTraffic(view, machine.id) && !isHeld) continue;
+    if ((fitRefusal(service, machine) ?? load.refusal(service, machine)) !== undefined) continue;
+    slots[slot] = machine.id;
+    load.add(service, machine.id);
+  }
+  const candidates = machines.filter(mayRun);
+  for (const slot of wanted) {
+    if (slots[slot] !== undefined) continue;
+    const machine =
+      pickMachine(service, slot, candidates, load) ?? machineAway(view, service, before[slot]);
+    if (machine === undefined) throw noMachine(view, `service "${service.name}"`, why);
+    slots[slot] = machine.id;
+    load.add(service, machine.id);
+  }
+  return slots;
+}
+
+/**
+ * The machine of a slot that no other can take: the one with its data, or the only one that fits.
+ * While that is away the slot is held, and the rest of the change goes on.
+ */
+function machineAway(
+  view: View,
+  service: Placeable,
+  before: MachineId | undefined,
+): MachineView | undefined {
+  const machine = view.machines.get(service.bound ?? before ?? view.self);
+  if (machine === undefined || (service.bound ?? before) === undefined) return undefined;
+  if (isInTraffic(view, machine.id)) return undefined;
+  return fitRefusal(service, machine) === undefined ? machine : undefined;
+}
+
+function ownedSlots(input: AllocationInput, name: string): Readonly<Record<Slot, MachineId>> {
+  const owners = input.owners.get(serviceKey(input.project.name, name)) ?? [];
+  return Object.fromEntries(
+    [...owners].flatMap(([slot, machine]) => (machine === undefined ? [] : [[slot, machine]])),
+  );
+}
+
+/** Each slot stands where the companion's slot of the same number is, or its first. */
+function besideCompanion(
+  service: Placeable,
+  companion: Readonly<Record<Slot, MachineId>>,
+): Readonly<Record<Slot, MachineId>> {
+  return Object.fromEntries(
+    slotsOf(replicaCountOf(service.spec)).flatMap((slot) => {
+      const machine = companion[slot] ?? companion['1'];
+      return machine === undefined ? [] : [[slot, machine]];
+    }),
+  );
+}
+
+function nameOf(view: View, machine: MachineId): string {
+  return view.machines.get(machine)?.name ?? machine;
+}
+
+function noMachine(
+  view: View,
+  what: string,
+  why: (machine: MachineView) => string | undefined,
+): TscError {
+  const reasons = [...view.machines.values()].map(
+    (machine) => `${machine.name} ${why(machine) ?? 'has no room'}`,
+  );
+  return new TscError('E_NO_ELIGIBLE_MACHINE', `no machine can run ${what}: ${reasons.join('; ')}`);
+}

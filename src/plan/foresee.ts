@@ -1,0 +1,167 @@
+/**
+ * What a change would come to, step by step, if every container came up at once and every job ended
+ * well: for dry runs. It plays the plans of all machines against each other, in a copy of the view;
+ * nothing is carried out. What still waits in the end waits for something that is not foreseeable:
+ * a machine that is away, a dependency that does not exist.
+ */
+import type { Action, Plan } from '../model/action.ts';
+import type { PlannedStep } from '../model/api.ts';
+import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
+import { compareSlots, compareText } from '../view/order.ts';
+import { hasHealthcheck, lastingName } from '../view/service-spec.ts';
+
+/** 600 plans: about a second of work on a large cluster; an `up` of some services takes fifty. */
+const maxPlanCount = 600;
+
+export interface Foresight {
+  readonly steps: readonly PlannedStep[];
+  /** Sentences about slots that would still wait. */
+  readonly waiting: readonly string[];
+  /** False when there is more to come than was played. */
+  readonly isComplete: boolean;
+}
+
+/**
+ * @param view with the change already in it
+ * @param decide `plan`, with what this agent knows beside the records
+ */
+export function foresee(view: View, project: string, decide: (view: View) => Plan): Foresight {
+  const steps: PlannedStep[] = [];
+  const machines = [...view.machines.values()].filter(({ liveness }) => liveness === 'reachable');
+  let now: View = { ...view, guards: [] };
+  let waiting: readonly string[] = [];
+  for (let planCount = 0; planCount < maxPlanCount; planCount += machines.length) {
+    const before = steps.length;
+    const waits: string[] = [];
+    let wakeAtMs = Number.POSITIVE_INFINITY;
+    for (const { id, name } of machines) {
+      const planned = decide({ ...now, self: id });
+      wakeAtMs = Math.min(wakeAtMs, planned.wakeAtMs ?? wakeAtMs);
+      for (const action of planned.actions) {
+        if (!isOfProject(now, project, action)) continue;
+        steps.push({ machine: id, action });
+        now = after({ ...now, self: id }, action);
+      }
+      for (const { service, slot, why, project: of } of planned.waiting) {
+        if (of === project) waits.push(`${service}-${slot} on ${name} waits: ${why}`);
+      }
+    }
+    waiting = waits;
+    if (steps.length > before) continue;
+    if (machines.length === 0 || wakeAtMs === Number.POSITIVE_INFINITY || wakeAtMs <= now.nowMs) {
+      return { steps, waiting, isComplete: true };
+    }
+    now = { ...now, nowMs: wakeAtMs };
+  }
+  return { steps, waiting, isComplete: false };
+}
+
+function isOfProject(view: View, project: string, { arguments: given }: Action): boolean {
+  if ('project' in given) return given.project === project;
+  return view.containers.some((c) => c.id === given.containerId && c.project === project);
+}
+
+/** The view after the action has gone well. */
+function after(view: View, action: Action): View {
+  const running = {
+    state: 'running',
+    draining: false,
+    ready: true,
+    startedMs: view.nowMs,
+  } as const;
+  switch (action.name) {
+    case 'run':
+      return withRun(view, action);
+    case 'start':
+    case 'restart':
+      return withContainer(view, action.arguments.containerId, running);
+    case 'drain':
+      return withContainer(view, action.arguments.containerId, { draining: true, ready: false });
+    case 'stop':
+      return withContainer(view, action.arguments.containerId, {
+        state: 'exited',
+        ready: false,
+        finishedMs: view.nowMs,
+      });
+    case 'rename':
+      return withContainer(view, action.arguments.containerId, { name: action.arguments.name });
+    case 'remove': {
+      const { containerId } = action.arguments;
+      const containers = view.containers.filter(
+        (c) => c.id !== containerId || c.machine !== view.self,
+      );
+      return { ...view, containers };
+    }
+    case 'removeVolume':
+    case 'reportFailure':
+      return view;
+  }
+}
+
+function withContainer(view: View, id: string, change: Partial<ContainerView>): View {
+  const containers = view.containers.map((container) =>
+    container.id === id && container.machine === view.self
+      ? { ...container, ...change }
+      : container,
+  );
+  return { ...view, containers };
+}
+
+function withRun(view: View, action: Extract<Action, { readonly name: 'run' }>): View {
+  const { project: projectName, service: name, slot, hash, rollout } = action.arguments;
+  const project = view.projects.get(projectName);
+  const service = project?.services.get(name);
+  const machine = view.machines.get(view.self);
+  if (project === undefined || service === undefined || machine === undefined) return view;
+  const isDone = isAwaitedToComplete(project, service);
+  const lasting = lastingName(service, slot, machine.name);
+  const isTaken = view.containers.some((c) => c.machine === view.self && c.name === lasting);
+  const container: ContainerView = {
+    id: `${projectName}/${name}/${slot}/${hash}`,
+    machine: view.self,
+    name: isTaken ? `${lasting}_new` : lasting,
+    project: projectName,
+    service: name,
+    slot,
+    hash,
+    rollout,
+    image: service.spec.image ?? '',
+    state: isDone ? 'exited' : 'running',
+    health: hasHealthcheck(service.spec) ? 'healthy' : 'none',
+    ready: !isDone,
+    draining: false,
+    ip: '',
+    createdMs: view.nowMs,
+    startedMs: view.nowMs,
+    finishedMs: isDone ? view.nowMs : 0,
+    exitCode: 0,
+    restarts: 0,
+    aliases: [],
+    networks: {},
+    recordedMs: view.nowMs,
+  };
+  const failures = view.failures.filter(
+    (failure) =>
+      failure.machine !== view.self || failure.project !== projectName || failure.service !== name,
+  );
+  const containers = [...view.containers, container].sort(compareContainers);
+  return { ...view, containers, failures };
+}
+
+/** Whether another service needs this one's end, so that ending is what it is for. */
+function isAwaitedToComplete(project: ProjectView, service: ServiceView): boolean {
+  return [...project.services.values()].some(
+    ({ spec }) => spec.depends_on?.[service.name]?.condition === 'service_completed_successfully',
+  );
+}
+
+/** The order that every view has. */
+function compareContainers(left: ContainerView, right: ContainerView): number {
+  return (
+    compareText(left.project, right.project) ||
+    compareText(left.service, right.service) ||
+    compareSlots(left.slot, right.slot) ||
+    compareText(left.machine, right.machine) ||
+    compareText(left.id, right.id)
+  );
+}

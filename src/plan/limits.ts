@@ -1,0 +1,30 @@
+/** Times and counts of the planner, with unit and reason. */
+
+/** 0.1 s: the engine's own first pause before a restart. */
+export const firstRestartDelayMs = 100;
+/** 60 s: a container that cannot start costs the machine one attempt a minute, as with the engine. */
+export const maxRestartDelayMs = 60_000;
+/** 10 s: what ran for so long is not in a crash loop; the engine uses the same figure. */
+export const stableMs = 10_000;
+/** 1 s: connections that were opened before a container left DNS and ingress may still arrive. */
+export const drainSettleMs = 1_000;
+/** 5 s: a surplus copy is removed only when the kept one has served for some heartbeats. */
+export const surplusSettleMs = 5_000;
+/** 3: one bad start may be chance, and a service that waits for another one needs some. */
+export const failedRestartCount = 3;
+/** 10 s: a crash loop is reported only after a slow neighbour had the time to come up. */
+export const failedRestartAgeMs = 10_000;
+/** 60 s: a slot that could not be brought up is tried again, because the cause may be gone. */
+export const failureRetryMs = 60_000;
+/** 30 s: a container whose declared port never opens counts as ready, with a warning. */
+export const portWaitMs = 30_000;
+/** 250 ms: how often a port that is not open yet is looked at again. */
+export const portProbeMs = 250;
+/** 20 s: `up` waits so long for a container that is being restarted before it calls it broken. */
+export const restartingGraceMs = 20_000;
+
+/** 64 changes back: more than anybody makes while a machine is away, in one kilobyte. */
+export const maxAncestorCount = 64;
+
+/** The decisions of this code; agents use the lowest version among the members. */
+export const planVersion = 1;

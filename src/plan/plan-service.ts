@@ -1,0 +1,231 @@
+/**
+ * One service on this machine. Copies whose slot is no longer wanted leave; slots that this machine
+ * owns are brought up, kept up, or replaced when the definition changed; copies of slots that
+ * another machine owns leave once the other copy has served for a while.
+ *
+ * Guards: while the view may be out of date (stale, booting) only restarts happen. An isolated
+ * machine still carries out explicit changes, but re-places nothing and removes no surplus.
+ */
+import type { Slot } from '../model/ids.ts';
+import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
+import { isInTraffic } from '../view/endpoints.ts';
+import { companionOf, graceMsOf } from '../view/service-spec.ts';
+import { type Owners, serviceKey } from '../view/snapshot.ts';
+import { dependencyWait } from './dependencies.ts';
+import { companionContainer, keepUp, ownFailure } from './keep-up.ts';
+import { isAlive, removeStep, stopStep } from './leave.ts';
+import { failureRetryMs, surplusSettleMs } from './limits.ts';
+import { type ContainerIndex, isDone } from './owner.ts';
+import { type Steps, subject } from './steps.ts';
+import {
+  goesOnAfterFailure,
+  hasSpareReplica,
+  isStartFirst,
+  standingFailures,
+  turnWait,
+} from './turn.ts';
+
+export interface ServiceInput {
+  readonly view: View;
+  readonly project: ProjectView;
+  readonly service: ServiceView;
+  readonly owners: Owners;
+  readonly index: ContainerIndex;
+  readonly steps: Steps;
+}
+
+/** True while nothing explicit may be carried out: the records here may be old. */
+export function isOutdated(view: View): boolean {
+  return view.guards.includes('stale') || view.guards.includes('booting');
+}
+
+/** All steps of one service on this machine. */
+export function planService(input: ServiceInput): void {
+  const { view, service, owners, index, steps } = input;
+  const key = serviceKey(service.project, service.name);
+  const slots = owners.get(key) ?? new Map<Slot, undefined>();
+  const all = index.get(key) ?? [];
+  for (const copy of all) {
+    if (copy.machine !== view.self || slots.has(copy.slot) || isOutdated(view)) continue;
+    removeStep(steps, copy, graceMsOf(service.spec), 'the slot is no longer wanted here');
+  }
+  for (const [slot, owner] of slots) {
+    const copies = all.filter((copy) => copy.machine === view.self && copy.slot === slot);
+    const place = { project: service.project, service: service.name, slot };
+    if (service.isStopped) {
+      for (const copy of copies) stop(input, copy);
+    } else if (owner === view.self) {
+      planSlot(input, slot, copies);
+    } else if (owner === undefined) {
+      steps.wait(place, 'no machine can run it');
+    } else {
+      for (const copy of copies) removeSurplus(input, copy, all);
+    }
+  }
+}
+
+function stop({ service, steps }: ServiceInput, copy: ContainerView): void {
+  stopStep(steps, copy, graceMsOf(service.spec), 'the service is stopped');
+}
+
+/** The copy that the owner keeps must have served for some seconds before this one goes. */
+function removeSurplus(
+  { view, service, steps, owners }: ServiceInput,
+  copy: ContainerView,
+  all: readonly ContainerView[],
+): void {
+  if (view.guards.length > 0) return;
+  const owner = owners.get(serviceKey(service.project, service.name))?.get(copy.slot);
+  const kept = all.find(
+    (other) =>
+      other.slot === copy.slot &&
+      other.machine === owner &&
+      isInTraffic(view, other.machine) &&
+      other.hash === service.hash &&
+      (isDone(service, other) || (other.ready && !other.draining)),
+  );
+  if (kept === undefined) {
+    steps.wait(copy, 'runs on until its other copy is ready');
+    return;
+  }
+  if (!isDone(service, kept) && !steps.isPast(servingSince(view, kept) + surplusSettleMs)) return;
+  removeStep(steps, copy, graceMsOf(service.spec), 'another machine has this slot');
+}
+
+/** Since when a copy that is ready could be reached as it is. */
+function servingSince(view: View, kept: ContainerView): number {
+  const connectedMs = view.machines.get(kept.machine)?.connectedSinceMs ?? 0;
+  return Math.max(kept.startedMs, kept.recordedMs, connectedMs);
+}
+
+function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerView[]): void {
+  const { view, service, steps } = input;
+  if (steps.isBusy(subject.slot(service.project, service.name, slot))) return;
+  for (const copy of copies) {
+    if (copy.hash !== service.hash || isCurrent(input, copy) || isOutdated(view)) continue;
+    removeStep(steps, copy, graceMsOf(service.spec), 'the container it stands beside was replaced');
+  }
+  const current = copies.filter((copy) => isCurrent(input, copy)).sort(compareCopies);
+  const old = copies.filter((copy) => !isCurrent(input, copy));
+  const [kept, ...doubled] = current;
+  if (kept === undefined) {
+    if (old.length === 0) bringUp(input, slot, 'the slot is empty');
+    else if (old.some((copy) => copy.hash !== service.hash)) replace(input, slot, old);
+    return;
+  }
+  const isRestartTurn = hasRestartTurn(input, slot);
+  keepUp({ view, service, steps, isRestartTurn }, kept);
+  if (isOutdated(view)) return;
+  const grace = graceMsOf(service.spec);
+  for (const copy of doubled) removeStep(steps, copy, grace, 'is a second copy of the slot');
+  for (const copy of old) {
+    const isSpare =
+      !copy.ready || copy.draining || (isServing(service, kept) && hasSpareReplica(input));
+    if (isSpare) removeStep(steps, copy, grace, 'was replaced');
+    else steps.wait(copy, 'runs on until its successor is ready');
+  }
+}
+
+function isServing(service: ServiceView, copy: ContainerView): boolean {
+  return (copy.ready && !copy.draining) || isDone(service, copy);
+}
+
+/** Of the current definition, and not left behind by the container whose namespace it shares. */
+function isCurrent({ view, service }: ServiceInput, copy: ContainerView): boolean {
+  if (copy.hash !== service.hash) return false;
+  const companion = companionContainer(view, service, copy.slot);
+  return companion === undefined || companion.createdMs <= copy.createdMs;
+}
+
+/** The one that serves first, then the newest: it was made to replace the others. */
+function compareCopies(left: ContainerView, right: ContainerView): number {
+  return (
+    Number(right.ready) - Number(left.ready) ||
+    Number(isAlive(right)) - Number(isAlive(left)) ||
+    right.createdMs - left.createdMs
+  );
+}
+
+/** Creates a container for a slot that has none of the current definition. */
+function bringUp(input: ServiceInput, slot: Slot, reason: string): void {
+  const { service, steps } = input;
+  const place = { project: service.project, service: service.name, slot };
+  const wait = startWait(input, slot);
+  if (wait !== undefined) {
+    steps.wait(place, wait);
+    return;
+  }
+  const on = subject.slot(service.project, service.name, slot);
+  steps.add('run', on, reason, { ...place, hash: service.hash, rollout: service.rollout });
+}
+
+/** Why no container of the current definition may be started now. */
+function startWait(input: ServiceInput, slot: Slot): string | undefined {
+  const { view, service, steps } = input;
+  if (isOutdated(view)) return `waits until the view is sure (${view.guards.join(', ')})`;
+  const companion = companionOf(service.spec);
+  if (companion !== undefined && companionContainer(view, service, slot) === undefined) {
+    return `waits for ${companion} to run on this machine`;
+  }
+  const failure = ownFailure(view, service);
+  const isStanding = failure !== undefined && standingFailures(view, service).includes(failure);
+  if (isStanding && !steps.isPast(failure.atMs + failureRetryMs)) return `failed: ${failure.why}`;
+  return dependencyWait(input, service);
+}
+
+/** The slot has only containers of an older definition. */
+function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[]): void {
+  const { view, service, steps } = input;
+  const place = { project: service.project, service: service.name, slot };
+  const wait = startWait(input, slot);
+  if (wait !== undefined) {
+    steps.wait(place, wait);
+    return;
+  }
+  const isServed = old.some((copy) => copy.ready && !copy.draining);
+  // What serves nobody costs nothing to replace, so it needs no turn: it may be what is broken.
+  if (isServed) {
+    for (const copy of old) {
+      if (!copy.ready) removeStep(steps, copy, graceMsOf(service.spec), 'never became ready');
+    }
+    const failure = standingFailures(view, service)[0];
+    if (failure !== undefined && !goesOnAfterFailure(service)) {
+      steps.wait(place, `the update has stopped: ${failure.why}`);
+      return;
+    }
+    const turn = turnWait(input, slot);
+    if (turn !== undefined) {
+      if (turn.untilMs !== undefined) steps.isPast(turn.untilMs);
+      steps.wait(place, turn.why);
+      return;
+    }
+  }
+  if (isStartFirst(service) && old.some(isAlive)) {
+    bringUp(input, slot, 'the definition has changed');
+    return;
+  }
+  if (isServed && !hasSpareReplica(input)) {
+    steps.wait(place, 'waits until enough replicas are ready');
+    return;
+  }
+  for (const copy of old) {
+    removeStep(steps, copy, graceMsOf(service.spec), 'the definition has changed');
+  }
+}
+
+/** `restart` goes slot by slot: all before this one have been restarted and are ready. */
+function hasRestartTurn({ view, service, owners, index }: ServiceInput, slot: Slot): boolean {
+  const key = serviceKey(service.project, service.name);
+  const restartAtMs = service.operation?.restartAtMs ?? 0;
+  if (restartAtMs === 0) return true;
+  for (const [other, owner] of owners.get(key) ?? []) {
+    if (other === slot) return true;
+    const machine = owner === undefined ? undefined : view.machines.get(owner);
+    if (machine?.liveness !== 'reachable' || !machine.isAble) continue;
+    const isBack = (index.get(key) ?? []).some(
+      (copy) => copy.slot === other && copy.startedMs >= restartAtMs && isServing(service, copy),
+    );
+    if (!isBack) return false;
+  }
+  return true;
+}

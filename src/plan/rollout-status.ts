@@ -1,0 +1,233 @@
+/**
+ * How far a change has come, from what the API shows: used by `up`, which waits, and by anyone who
+ * asks later. A rollout is ready when every wanted replica of the current definition is ready (or
+ * has completed) and those of older ones, and those too many, are gone. It has failed when a machine says so and nothing
+ * is going to change that by itself soon.
+ */
+import type { MachineId } from '../model/ids.ts';
+import type { ProjectSnapshot, ServiceSnapshot, Snapshot } from '../model/snapshot.ts';
+import type { ContainerView, FailureView } from '../model/view.ts';
+import { slotNumber } from '../view/order.ts';
+import { restartingGraceMs } from './limits.ts';
+
+export type RolloutState = 'progressing' | 'ready' | 'failed';
+
+export interface ServiceStatus {
+  readonly service: string;
+  readonly state: RolloutState;
+  readonly ready: number;
+  readonly wanted: number;
+  /** Containers of older definitions, or too many, that are still there. */
+  readonly old: number;
+  /** What is going on, for one line; "" when it is ready and nothing is held. */
+  readonly why: string;
+}
+
+export interface RolloutStatus {
+  readonly state: RolloutState;
+  readonly lines: readonly ServiceStatus[];
+  readonly failures: readonly FailureView[];
+}
+
+/**
+ * @param pointerHlc the change that is waited for; an older pointer in the snapshot is not it yet
+ * @param services names to look at; empty: all that are not orphans
+ */
+export function rolloutStatus(
+  snapshot: Snapshot,
+  project: string,
+  pointerHlc: number,
+  services: readonly string[],
+): RolloutStatus {
+  const found = snapshot.projects.find((candidate) => candidate.name === project);
+  if (found === undefined || found.pointerHlc < pointerHlc || !found.isComplete) {
+    return { state: 'progressing', lines: [], failures: [] };
+  }
+  if (found.isRemoved) return removalStatus(snapshot, found);
+  const watched = found.services.filter((service) =>
+    services.length === 0 ? !service.isOrphan : services.includes(service.name),
+  );
+  const lines = [
+    ...watched.map((service) => serviceStatus(snapshot, found, service)),
+    ...removalLines(
+      containersWithin(snapshot, found).filter(
+        ({ service }) => !found.services.some(({ name }) => name === service),
+      ),
+    ),
+  ];
+  const broken = watched.flatMap((service) => standingFailures(snapshot, found, service));
+  const state = lines.every((line) => line.state === 'ready')
+    ? 'ready'
+    : lines.some((line) => line.state === 'failed')
+      ? 'failed'
+      : 'progressing';
+  return { state, lines, failures: state === 'ready' ? [] : broken };
+}
+
+/** `down` is over when no machine that can be reached has a container of the project. */
+function removalStatus(snapshot: Snapshot, project: ProjectSnapshot): RolloutStatus {
+  const lines = removalLines(containersWithin(snapshot, project));
+  return { state: lines.length === 0 ? 'ready' : 'progressing', lines, failures: [] };
+}
+
+function containersWithin(snapshot: Snapshot, project: ProjectSnapshot): readonly ContainerView[] {
+  return snapshot.containers.filter(
+    (container) => container.project === project.name && isReachable(snapshot, container),
+  );
+}
+
+/** Services that are no longer part of the project, or of any. */
+function removalLines(left: readonly ContainerView[]): readonly ServiceStatus[] {
+  return [...new Set(left.map((container) => container.service))].map((service) => {
+    const old = left.filter((container) => container.service === service).length;
+    return { service, state: 'progressing', ready: 0, wanted: 0, old, why: 'is being removed' };
+  });
+}
+
+function serviceStatus(
+  snapshot: Snapshot,
+  project: ProjectSnapshot,
+  service: ServiceSnapshot,
+): ServiceStatus {
+  const containers = containersOf(snapshot, project, service);
+  const old = containers.filter(
+    (container) =>
+      (container.hash !== service.hash || isSurplus(service, container)) &&
+      isReachable(snapshot, container),
+  ).length;
+  const base = { service: service.name, wanted: service.wantedCount, old };
+  if (service.isStopped) {
+    const running = containers.filter((container) => container.state === 'running').length;
+    const isOver = running === 0;
+    return {
+      ...base,
+      ready: 0,
+      state: isOver ? 'ready' : 'progressing',
+      why: isOver ? '' : 'is being stopped',
+    };
+  }
+  const readySlots = new Set(
+    containers
+      .filter((container) => !isSurplus(service, container))
+      .filter((container) => isUp(snapshot, service, container))
+      .map((container) => container.slot),
+  );
+  const ready = Math.min(readySlots.size, service.wantedCount);
+  const heldCount = heldSlotCount(snapshot, service, readySlots);
+  if (ready >= service.wantedCount - heldCount && old === 0) {
+    const why = heldCount === 0 ? '' : progressText(snapshot, project, service, false);
+    return { ...base, ready, state: 'ready', why };
+  }
+  const fatal = standingFailures(snapshot, project, service).find((failure) =>
+    isFinal(snapshot, containers, failure),
+  );
+  if (fatal !== undefined) return { ...base, ready, state: 'failed', why: fatal.why };
+  const isFull = ready >= service.wantedCount;
+  const why = progressText(snapshot, project, service, isFull);
+  return { ...base, ready, state: 'progressing', why };
+}
+
+/** Of a slot that was scaled away, or on a machine that a global service has left. */
+function isSurplus(service: ServiceSnapshot, { slot }: ContainerView): boolean {
+  if (service.mode === 'global') return service.owners[slot] === undefined;
+  const number = slotNumber(slot);
+  return number === undefined || number > service.wantedCount;
+}
+
+/** Slots that come up when their machine is back: nobody can wait for that. */
+function heldSlotCount(
+  snapshot: Snapshot,
+  service: ServiceSnapshot,
+  readySlots: ReadonlySet<string>,
+): number {
+  if (service.mode === 'global') return 0;
+  return Object.entries(service.owners).filter(
+    ([slot, machine]) => !readySlots.has(slot) && isAway(snapshot, machine),
+  ).length;
+}
+
+function containersOf(
+  snapshot: Snapshot,
+  project: ProjectSnapshot,
+  service: ServiceSnapshot,
+): readonly ContainerView[] {
+  return snapshot.containers.filter(
+    (container) => container.project === project.name && container.service === service.name,
+  );
+}
+
+function isUp(snapshot: Snapshot, service: ServiceSnapshot, container: ContainerView): boolean {
+  if (container.hash !== service.hash) return false;
+  if (isCompleted(service, container)) return true;
+  return container.ready && !container.draining && isReachable(snapshot, container);
+}
+
+function isCompleted(service: ServiceSnapshot, container: ContainerView): boolean {
+  return (
+    service.mayComplete &&
+    container.state === 'exited' &&
+    container.exitCode === 0 &&
+    container.startedMs > 0
+  );
+}
+
+function isReachable(snapshot: Snapshot, container: ContainerView): boolean {
+  return !isAway(snapshot, container.machine);
+}
+
+function isAway(snapshot: Snapshot, id: MachineId): boolean {
+  const liveness = snapshot.machines.find((machine) => machine.id === id)?.liveness;
+  return liveness !== 'reachable' && liveness !== 'headless';
+}
+
+/** Failures of this rollout whose slot is still not up. */
+function standingFailures(
+  snapshot: Snapshot,
+  project: ProjectSnapshot,
+  service: ServiceSnapshot,
+): readonly FailureView[] {
+  const containers = containersOf(snapshot, project, service);
+  return snapshot.failures.filter(
+    (failure) =>
+      failure.project === project.name &&
+      failure.service === service.name &&
+      failure.rollout === service.rollout &&
+      !containers.some(
+        (container) => container.slot === failure.slot && isUp(snapshot, service, container),
+      ),
+  );
+}
+
+/** A container that is being restarted gets some time: it may only be waiting for a neighbour. */
+function isFinal(
+  snapshot: Snapshot,
+  containers: readonly ContainerView[],
+  failure: FailureView,
+): boolean {
+  const isRestarting = containers.some(
+    (container) =>
+      container.slot === failure.slot &&
+      container.machine === failure.machine &&
+      container.rollout === failure.rollout &&
+      container.restarts > 0,
+  );
+  return !isRestarting || snapshot.nowMs >= failure.atMs + restartingGraceMs;
+}
+
+function progressText(
+  snapshot: Snapshot,
+  project: ProjectSnapshot,
+  service: ServiceSnapshot,
+  isFull: boolean,
+): string {
+  const waiting = snapshot.waiting.find(
+    (wait) => wait.project === project.name && wait.service === service.name,
+  );
+  if (waiting !== undefined) return waiting.why;
+  const away = Object.values(service.owners).find((machine) =>
+    snapshot.machines.some((found) => found.id === machine && found.liveness !== 'reachable'),
+  );
+  const name = snapshot.machines.find((machine) => machine.id === away)?.name;
+  if (name !== undefined) return `waits for machine ${name}`;
+  return isFull ? 'older and surplus replicas are being removed' : 'is being started';
+}

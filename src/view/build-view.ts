@@ -1,0 +1,260 @@
+/**
+ * Records -> View. Total: a malformed body costs its own record and nothing else, and is listed in
+ * `problems`. Nothing is decided here beyond what every reader must agree on: which machines are
+ * members, what they are called, which definition a service has, how many replicas are wanted.
+ * The order in which records arrived has no influence.
+ */
+import { hlcToMs } from '../lib/hlc.ts';
+import type { MachineId } from '../model/ids.ts';
+import type {
+  Entry,
+  LostChange,
+  OperationRecord,
+  PointerRecord,
+  RecordReader,
+  RevisionRecord,
+} from '../model/record.ts';
+import { recordKey } from '../model/record.ts';
+import type {
+  ContainerView,
+  FailureView,
+  MachineView,
+  ProjectView,
+  ServiceView,
+  View,
+  ViewContext,
+} from '../model/view.ts';
+import { buildMachines } from './build-machines.ts';
+import { compareSlots, compareText, sortedEntries } from './order.ts';
+import {
+  isConflict,
+  isContainer,
+  isFailure,
+  isOperation,
+  isPointer,
+  isRevision,
+  isTombstone,
+} from './record-checks.ts';
+import { localVolumesOf, modeOf, replicaCountOf } from './service-spec.ts';
+
+/** A record that could not be used, and why. */
+export interface RecordProblem {
+  readonly key: string;
+  readonly why: string;
+}
+
+export interface BuiltView extends View {
+  /** In order of key. */
+  readonly problems: readonly RecordProblem[];
+}
+
+/** Makes the view that every decision of one tick reads. */
+export function buildView(records: RecordReader, context: ViewContext): BuiltView {
+  const problems: RecordProblem[] = [];
+  const report = (key: string, why: string): void => {
+    problems.push({ key, why });
+  };
+  const machines = buildMachines(records, context, report);
+  return {
+    self: context.self,
+    cluster: context.cluster,
+    nowMs: context.nowMs,
+    guards: context.guards,
+    machines,
+    projects: buildProjects(records, report),
+    containers: buildContainers(records, machines, report),
+    failures: buildFailures(records, machines, report),
+    problems: problems.sort((left, right) => compareText(left.key, right.key)),
+  };
+}
+
+export type Report = (key: string, why: string) => void;
+
+function buildProjects(records: RecordReader, report: Report): ReadonlyMap<string, ProjectView> {
+  const projects: ProjectView[] = [];
+  for (const entry of records.entries('app/')) {
+    const name = entry.key.slice('app/'.length);
+    const { value } = entry;
+    if (value === null) continue;
+    if (isTombstone(value)) {
+      projects.push({
+        name,
+        pointerHlc: entry.hlc,
+        pointer: undefined,
+        tombstone: value,
+        services: new Map(),
+        isComplete: true,
+        conflicts: readConflicts(name, value.ancestors, { records, report }),
+      });
+    } else if (isPointer(value)) {
+      projects.push(buildProject(name, { ...entry, value }, { records, report }));
+    } else {
+      report(entry.key, 'is neither a pointer nor a tombstone');
+    }
+  }
+  projects.sort((left, right) => compareText(left.name, right.name));
+  return new Map(projects.map((project) => [project.name, project]));
+}
+
+interface Source {
+  readonly records: RecordReader;
+  readonly report: Report;
+}
+
+function buildProject(
+  name: string,
+  entry: Entry & { readonly value: PointerRecord },
+  source: Source,
+): ProjectView {
+  const pointer = entry.value;
+  const services = new Map<string, ServiceView>();
+  const revisions = new Map<string, RevisionRecord | undefined>();
+  let isComplete = true;
+  for (const [serviceName, pointed] of sortedEntries(pointer.services)) {
+    const key = recordKey.revision(name, pointed.revision);
+    if (!revisions.has(key)) revisions.set(key, readRevision(key, source));
+    const revision = revisions.get(key);
+    const spec = revision?.project.services[serviceName];
+    if (revision === undefined || spec === undefined) {
+      if (revision !== undefined) source.report(key, `does not define service ${serviceName}`);
+      isComplete = false;
+      continue;
+    }
+    const operation = readOperation(recordKey.operation(name, serviceName), entry.hlc, source);
+    const mode = modeOf(spec);
+    services.set(serviceName, {
+      project: name,
+      name: serviceName,
+      spec,
+      definition: revision.project,
+      revision,
+      revisionHash: pointed.revision,
+      hash: pointed.hash,
+      rollout: pointed.rollout,
+      mode,
+      replicaCount: operation?.scale ?? replicaCountOf(spec),
+      isStopped: operation?.stopped === true,
+      isOrphan: pointer.orphans.includes(serviceName),
+      slots: pointed.slots,
+      pinned: pointed.pinned,
+      away: pointed.away ?? [],
+      volumeHome: mode === 'global' ? undefined : volumeHomeOf(pointer, revision, serviceName),
+      operation,
+    });
+  }
+  const conflicts = readConflicts(name, pointer.ancestors, source);
+  const { hlc: pointerHlc } = entry;
+  return { name, pointerHlc, pointer, tombstone: undefined, services, isComplete, conflicts };
+}
+
+function readRevision(key: string, { records, report }: Source): RevisionRecord | undefined {
+  const value = records.get(key)?.value;
+  if (value === undefined || value === null) return undefined;
+  if (isRevision(value)) return value;
+  report(key, 'is not a revision');
+  return undefined;
+}
+
+/** Those that the change in force does not know of: the others have been answered by it. */
+function readConflicts(
+  project: string,
+  ancestors: readonly string[] | undefined,
+  { records, report }: Source,
+): readonly LostChange[] {
+  const key = recordKey.conflict(project);
+  const value = records.get(key)?.value ?? null;
+  if (value === null) return [];
+  if (isConflict(value)) return value.lost.filter(({ id }) => !ancestors?.includes(id));
+  report(key, 'is not a list of overruled changes');
+  return [];
+}
+
+/** An operation speaks about the pointer its author saw: a later `up` takes it back. */
+function readOperation(
+  key: string,
+  pointerHlc: number,
+  { records, report }: Source,
+): OperationRecord | undefined {
+  const entry = records.get(key);
+  if (entry === undefined || entry.value === null || entry.hlc <= pointerHlc) return undefined;
+  if (isOperation(entry.value)) return entry.value;
+  report(key, 'is not an operation');
+  return undefined;
+}
+
+function volumeHomeOf(
+  pointer: PointerRecord,
+  revision: RevisionRecord,
+  service: string,
+): MachineId | undefined {
+  const spec = revision.project.services[service];
+  if (spec === undefined) return undefined;
+  for (const volume of localVolumesOf(revision.project, spec)) {
+    const home = pointer.volumes[volume];
+    if (home !== undefined) return home;
+  }
+  return undefined;
+}
+
+type Machines = ReadonlyMap<MachineId, MachineView>;
+
+/** Only the owner writes what is seen on its machine, and only members count. */
+function observed(
+  records: RecordReader,
+  prefix: string,
+  machines: Machines,
+  report: Report,
+): { readonly entry: Entry; readonly machine: MachineId; readonly path: readonly string[] }[] {
+  const found = [];
+  for (const entry of records.entries(prefix)) {
+    if (entry.value === null) continue;
+    const [, owner = '', ...path] = entry.key.split('/');
+    const machine = machines.get(entry.origin)?.id;
+    if (entry.origin !== owner) report(entry.key, 'was not written by the machine it names');
+    else if (machine !== undefined) found.push({ entry, machine, path });
+  }
+  return found;
+}
+
+function buildContainers(
+  records: RecordReader,
+  machines: Machines,
+  report: Report,
+): readonly ContainerView[] {
+  const containers: ContainerView[] = [];
+  for (const { entry, machine, path } of observed(records, 'c/', machines, report)) {
+    if (isContainer(entry.value)) {
+      const recordedMs = hlcToMs(entry.hlc);
+      containers.push({ ...entry.value, id: path.join('/'), machine, recordedMs });
+    } else {
+      report(entry.key, 'is not a container');
+    }
+  }
+  return containers.sort(
+    (left, right) =>
+      compareText(left.project, right.project) ||
+      compareText(left.service, right.service) ||
+      compareSlots(left.slot, right.slot) ||
+      compareText(left.machine, right.machine) ||
+      compareText(left.id, right.id),
+  );
+}
+
+function buildFailures(
+  records: RecordReader,
+  machines: Machines,
+  report: Report,
+): readonly FailureView[] {
+  const failures: FailureView[] = [];
+  for (const { entry, machine, path } of observed(records, 'fail/', machines, report)) {
+    const [project = '', service = ''] = path;
+    if (isFailure(entry.value)) failures.push({ ...entry.value, machine, project, service });
+    else report(entry.key, 'is not a failure');
+  }
+  return failures.sort(
+    (left, right) =>
+      compareText(left.project, right.project) ||
+      compareText(left.service, right.service) ||
+      compareText(left.machine, right.machine),
+  );
+}
