@@ -1,0 +1,167 @@
+/**
+ * Caddy's configuration for this machine's ingress: hosts to slots, whose files hold the addresses
+ * of usable replicas (ingress-upstreams.ts). They are addresses, never names, so Caddy needs no
+ * resolver. A dead replica costs no failed request: what cannot connect is tried elsewhere within
+ * `tryDurationMs`.
+ *
+ * A host matcher on any port but 80 makes Caddy turn TLS on, so it is told for each server whether
+ * it speaks TLS. Certificates come from ACME, except for names that no authority would certify:
+ * those get Caddy's internal issuer.
+ */
+import type { MachineId } from '../model/ids.ts';
+import type { Json } from '../model/project.ts';
+import type { View } from '../model/view.ts';
+import { indexEndpoints } from './endpoints.ts';
+import { type IngressRoute, listRoutes } from './ingress-routes.ts';
+import { caddyUpstreamFolder, upstreamNames, usableIps } from './ingress-upstreams.ts';
+import { compareText } from './text.ts';
+
+export type CaddyConfig = { readonly [key: string]: Json };
+
+/** Paths inside Caddy's container; the driver mounts folders of the machine there. */
+export const caddyAdminSocket = '/run/tsc-compose/caddy/admin.sock';
+export const caddyStorageFolder = '/data/storage';
+
+/** 5 s: as long as a machine takes to be noticed as silent. */
+const tryDurationMs = 5_000;
+/** 100 ms between tries when no replica answers. */
+const tryIntervalMs = 100;
+/** 1 s to connect inside the mesh; a machine without power does not refuse, it is silent. */
+const dialTimeoutMs = 1_000;
+/** 2 s without traffic for a replica that failed; records take it out for good by then. */
+const failDurationMs = 2_000;
+/** 10 s for open requests when a configuration is replaced. */
+const gracePeriodMs = 10_000;
+
+/** Names that public authorities do not certify (RFC 6761, RFC 9476 and common practice). */
+const privateSuffixes: readonly string[] = ['localhost', 'internal', 'test', 'local', 'home.arpa'];
+
+/** Renders the configuration; null when no service asks for it or this machine has no ingress. */
+export function renderIngress(view: View, self: MachineId): CaddyConfig | null {
+  const own = view.machines.get(self);
+  if (own === undefined || !own.hasIngress) return null;
+  const routes = listRoutes(view);
+  if (routes.length === 0) return null;
+  const index = indexEndpoints(view);
+  const proxy = (route: IngressRoute): Json =>
+    usableIps(route, index).length === 0 ? emptyRoute(route) : proxyRoute(view, route);
+  const byPort = new Map<number, IngressRoute[]>();
+  for (const route of routes) {
+    byPort.set(route.listenPort, [...(byPort.get(route.listenPort) ?? []), route]);
+  }
+  const secured = routes.filter((route) => route.protocol === 'https');
+  if (secured.length > 0 && !byPort.has(80)) byPort.set(80, []);
+
+  const servers: Record<string, Json> = {};
+  for (const [port, list] of [...byPort].sort(([a], [b]) => a - b)) {
+    // One port speaks one protocol; where both are asked for, TLS wins and http hosts move into it.
+    const isSecure = list.some((route) => route.protocol === 'https');
+    servers[`port-${port}`] = {
+      listen: [`:${port}`],
+      routes: [
+        ...list.filter(isNamed).map(proxy),
+        ...(port === 80 ? redirects(secured, list) : []),
+        ...list.filter((route) => !isNamed(route)).map(proxy),
+        notFound,
+      ],
+      automatic_https: isSecure ? { disable_redirects: true } : { disable: true },
+    };
+  }
+  return {
+    admin: {
+      listen: `unix/${caddyAdminSocket}`,
+      origins: ['localhost'],
+      config: { persist: false },
+    },
+    logging: { logs: { default: { level: 'WARN' } } },
+    storage: { module: 'file_system', root: caddyStorageFolder },
+    apps: {
+      http: { grace_period: nanoseconds(gracePeriodMs), servers },
+      ...(secured.length > 0 ? certificates(secured) : {}),
+    },
+  };
+}
+
+function isNamed(route: IngressRoute): boolean {
+  return route.hostname !== undefined;
+}
+
+const passive: Json = { fail_duration: nanoseconds(failDurationMs), max_fails: 1 };
+
+function emptyRoute({ hostname, service }: IngressRoute): Json {
+  return hostRoute(hostname, textResponse(503, `tsc-compose: ${service} has no running replica\n`));
+}
+
+function proxyRoute(view: View, route: IngressRoute): Json {
+  const names = upstreamNames(view, route);
+  return hostRoute(route.hostname, {
+    handler: 'reverse_proxy',
+    upstreams: names.map((name) => ({ dial: `{file.${caddyUpstreamFolder}/${name}}` })),
+    load_balancing: {
+      selection_policy: { policy: 'round_robin' },
+      try_duration: nanoseconds(tryDurationMs),
+      try_interval: nanoseconds(tryIntervalMs),
+    },
+    // Of a single slot nothing is won by avoiding it, and its next address would wait.
+    ...(names.length === 1 ? {} : { health_checks: { passive } }),
+    transport: { protocol: 'http', dial_timeout: nanoseconds(dialTimeoutMs) },
+  });
+}
+
+function redirects(secured: readonly IngressRoute[], plain: readonly IngressRoute[]): Json[] {
+  const taken = new Set(plain.map((route) => route.hostname));
+  // Only the usual port can be redirected to: a browser would not guess another one.
+  return secured
+    .filter((route) => route.listenPort === 443 && !taken.has(route.hostname))
+    .map((route) =>
+      hostRoute(route.hostname, {
+        handler: 'static_response',
+        status_code: 308,
+        headers: { Location: ['https://{http.request.host}{http.request.uri}'] },
+      }),
+    );
+}
+
+function hostRoute(hostname: string | undefined, handler: Json): Json {
+  return {
+    ...(hostname === undefined ? {} : { match: [{ host: [hostname] }] }),
+    handle: [handler],
+    terminal: true,
+  };
+}
+
+function textResponse(status: number, body: string): Json {
+  return {
+    handler: 'static_response',
+    status_code: status,
+    headers: { 'Content-Type': ['text/plain; charset=utf-8'] },
+    body,
+  };
+}
+
+const notFound: Json = { handle: [textResponse(404, 'tsc-compose: no service for this host\n')] };
+
+function certificates(secured: readonly IngressRoute[]): { readonly [app: string]: Json } {
+  const names = [...new Set(secured.flatMap((route) => route.hostname ?? []))].sort(compareText);
+  const internal = names.filter(isPrivateName);
+  if (internal.length === 0) return {};
+  return {
+    tls: {
+      automation: { policies: [{ subjects: internal, issuers: [{ module: 'internal' }] }] },
+    },
+    // The authority's root stays in its storage: the machine's own trust store is not ours.
+    pki: { certificate_authorities: { local: { install_trust: false } } },
+  };
+}
+
+function isPrivateName(name: string): boolean {
+  return (
+    !name.includes('.') ||
+    privateSuffixes.some((suffix) => name === suffix || name.endsWith(`.${suffix}`))
+  );
+}
+
+/** Caddy's JSON takes durations as nanoseconds. */
+function nanoseconds(durationMs: number): number {
+  return durationMs * 1_000_000;
+}
