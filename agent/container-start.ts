@@ -1,0 +1,269 @@
+/**
+ * Bringing one replica up on this machine: image, network, volumes, files, container, hooks. Called
+ * by the executor for the `run` action; it decides only what concerns this one container: its name
+ * while a predecessor has the lasting one, and which anonymous volumes it takes over. It is
+ * idempotent: a container with the same labels is started, never made twice.
+ */
+import type Docker from 'dockerode';
+import { TscError } from '../src/lib/errors.ts';
+import type { ClusterId, Slot } from '../src/model/ids.ts';
+import { composeLabel, label } from '../src/model/names.ts';
+import type { MachineView, ServiceView } from '../src/model/view.ts';
+import { lastingName, renderContainer } from '../src/render/container.ts';
+import { engineGaps } from '../src/render/container-api.ts';
+import type { ContainerBody } from '../src/render/container-body.ts';
+import { containerFiles } from '../src/render/container-files.ts';
+import { volumeLabels } from '../src/render/container-labels.ts';
+import { volumeName } from '../src/render/container-mounts.ts';
+import { runHooks } from './container-hooks.ts';
+import type { EngineCalls, VolumeSpec } from './engine.ts';
+import { isNameTaken } from './engine-errors.ts';
+import type { RegistryAuth } from './engine-image.ts';
+import type { NetworkSpec } from './engine-network.ts';
+import type { ContainerFiles, ContainerKey } from './files.ts';
+import type { Log } from './log.ts';
+
+export interface ContainerStartComponents {
+  readonly engine: EngineCalls;
+  readonly files: ContainerFiles;
+  /** The engine's network of this machine, as it should be now. */
+  readonly network: () => NetworkSpec;
+  /** The text of a container's resolv.conf; undefined leaves Docker's. */
+  readonly resolvConf: (service: ServiceView) => string | undefined;
+  /** Credentials for the registry of an image, if the machine has any. */
+  readonly registryAuth?: (reference: string) => Promise<RegistryAuth | undefined>;
+  readonly log: Log;
+}
+
+/** What is to run; the service is the view's, and has the hash and rollout that were planned. */
+export interface ContainerOrder {
+  readonly cluster: ClusterId;
+  readonly machine: MachineView;
+  readonly service: ServiceView;
+  readonly slot: Slot;
+}
+
+/**
+ * Makes sure that the replica's container exists and runs.
+ * @returns its id
+ */
+export async function startContainer(
+  components: ContainerStartComponents,
+  order: ContainerOrder,
+): Promise<string> {
+  const { engine, files, log } = components;
+  const { service, slot, cluster, machine } = order;
+  const existing = await findExisting(engine, order);
+  if (existing !== undefined) {
+    await engine.start(existing);
+    return existing;
+  }
+  const { apiVersion } = await engine.version();
+  sayGaps(service, apiVersion, log);
+  const { spec, definition, revision } = service;
+  const reference = revision.images[service.name]?.reference ?? spec.image ?? '';
+  const auth = await components.registryAuth?.(reference);
+  const image = await engine.ensureImage({
+    reference,
+    policy: spec.pull_policy,
+    platform: spec.platform,
+    resolvedId: revision.images[service.name]?.ids[machine.platform],
+    ...(auth === undefined ? {} : { auth }),
+  });
+  await ensureNetwork(components);
+  for (const volume of volumesOf(order)) await engine.ensureVolume(volume);
+  const written = await files.write(
+    keyOf(order),
+    containerFiles(spec, definition, revision.contents),
+    components.resolvConf(service),
+  );
+  const body = renderContainer({
+    service,
+    slot,
+    cluster,
+    name: lastingName(service, slot, machine),
+    image: image.createFrom,
+    imageId: image.id,
+    apiVersion,
+    resolvConfPath: written.resolvConfPath,
+    files: written.files,
+    companions: await companionsOf(engine, order),
+    inheritedVolumes: await inheritedVolumes(engine, order),
+  });
+  const id = await createNamed(engine, body, order);
+  try {
+    await engine.start(id);
+    await runHooks(engine, id, spec, 'post_start');
+  } catch (error) {
+    // One that never ran has no logs worth keeping, and would hold its name and host ports.
+    await engine.remove(id);
+    throw error;
+  }
+  return id;
+}
+
+/** What makes the container's labels its own. */
+export function keyOf({ service, slot }: ContainerOrder): ContainerKey {
+  const { project, name, hash, rollout } = service;
+  return { project, service: name, slot, hash, rollout };
+}
+
+async function findExisting(
+  engine: EngineCalls,
+  order: ContainerOrder,
+): Promise<string | undefined> {
+  const { service, slot, cluster } = order;
+  const found = await engine.listByLabels([
+    ...slotLabels(cluster, service, slot),
+    `${label.hash}=${service.hash}`,
+    `${label.rollout}=${service.rollout}`,
+  ]);
+  // Newest first: an older one with the same labels is a leftover that the plan removes.
+  return [...found].sort((a, b) => b.Created - a.Created)[0]?.Id;
+}
+
+function slotLabels(cluster: ClusterId, service: ServiceView, slot: Slot): readonly string[] {
+  return [
+    `${label.cluster}=${cluster}`,
+    `${label.project}=${service.project}`,
+    `${label.service}=${service.name}`,
+    `${label.slot}=${slot}`,
+  ];
+}
+
+function sayGaps(service: ServiceView, apiVersion: string, log: Log): void {
+  for (const gap of engineGaps(service.spec, apiVersion)) {
+    log.warn('this engine is too old for a key of the service', {
+      service: `${service.project}/${service.name}`,
+      key: gap.key,
+      needs: gap.neededVersion,
+      has: apiVersion,
+      effect: gap.effect,
+    });
+  }
+}
+
+async function ensureNetwork({ engine, network, log }: ContainerStartComponents): Promise<void> {
+  const outcome = await engine.ensureNetwork(network());
+  if (outcome.type === 'in-use') {
+    log.warn('the network of the containers has old options until they are replaced', {
+      differences: outcome.differences,
+      containers: outcome.containers,
+    });
+  }
+}
+
+/** Named volumes of the service, in the order of its mounts. */
+function volumesOf({ service, cluster }: ContainerOrder): readonly VolumeSpec[] {
+  const { spec, definition, project } = service;
+  const keys = new Set(
+    (spec.volumes ?? [])
+      .filter((mount) => mount.type === 'volume' && (mount.source ?? '') !== '')
+      .map((mount) => mount.source ?? ''),
+  );
+  return [...keys].map((key) => {
+    const declared = definition.volumes?.[key];
+    return {
+      name: volumeName(definition, key),
+      driver: declared?.driver,
+      driverOptions: declared?.driver_opts,
+      labels: volumeLabels(cluster, project, key, declared?.labels),
+      isExternal: declared?.external === true,
+    };
+  });
+}
+
+/** Containers of this machine that the service shares a namespace or volumes with. */
+async function companionsOf(
+  engine: EngineCalls,
+  { service, slot, cluster }: ContainerOrder,
+): Promise<Readonly<Record<string, string>>> {
+  const companions: Record<string, string> = {};
+  for (const name of companionNames(service)) {
+    const found = await engine.listByLabels([
+      `${label.cluster}=${cluster}`,
+      `${label.project}=${service.project}`,
+      `${label.service}=${name}`,
+    ]);
+    // The one of the same slot first: the group is placed as one, slot by slot.
+    const rank = (one: Docker.ContainerInfo) =>
+      (one.State === 'running' ? 0 : 2) + (one.Labels[label.slot] === slot ? 0 : 1);
+    const best = [...found].sort((a, b) => rank(a) - rank(b) || b.Created - a.Created)[0];
+    if (best !== undefined) companions[name] = best.Id;
+  }
+  return companions;
+}
+
+function companionNames({ spec }: ServiceView): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const key of ['network_mode', 'ipc', 'pid', 'uts']) {
+    const mode = spec[key];
+    if (typeof mode === 'string' && mode.startsWith('service:')) names.add(mode.slice(8));
+  }
+  const volumesFrom = spec['volumes_from'];
+  for (const source of Array.isArray(volumesFrom) ? volumesFrom.map(String) : []) {
+    if (!source.startsWith('container:')) names.add(source.split(':')[0] ?? source);
+  }
+  return names;
+}
+
+/** A volume that Docker named: 64 hexadecimal digits. */
+const anonymousName = /^[0-9a-f]{64}$/;
+
+/**
+ * Anonymous volumes of the container that this one replaces, so that `docker compose`'s promise
+ * holds: data outside named volumes survives a change of the service. Only of one that has stopped:
+ * two running containers never share data they did not ask to share.
+ */
+async function inheritedVolumes(
+  engine: EngineCalls,
+  { service, slot, cluster }: ContainerOrder,
+): Promise<Readonly<Record<string, string>>> {
+  const found = await engine.listByLabels(slotLabels(cluster, service, slot));
+  const stopped = found.filter((one) => one.State === 'exited' || one.State === 'dead');
+  const last = stopped.sort((a, b) => b.Created - a.Created)[0];
+  const inherited: Record<string, string> = {};
+  for (const mount of last?.Mounts ?? []) {
+    if (mount.Type !== 'volume' || mount.Name === undefined) continue;
+    if (anonymousName.test(mount.Name)) inherited[mount.Destination] = mount.Name;
+  }
+  return inherited;
+}
+
+/** Creates it under its lasting name, or a passing one while one of ours still has that. */
+async function createNamed(
+  engine: EngineCalls,
+  body: ContainerBody,
+  order: ContainerOrder,
+): Promise<string> {
+  try {
+    return await engine.createContainer(body);
+  } catch (error) {
+    if (!isNameTaken(error)) throw error;
+    const holder = await engine.inspect(body.name);
+    if (holder !== undefined && holder.Config.Labels[label.cluster] !== order.cluster) {
+      throw foreignName(body.name, holder, order.machine.name);
+    }
+    // The holder is on its way out, or has just gone.
+    const digits = `${order.service.rollout}${order.service.hash}`.replace(/[^0-9a-zA-Z]/g, '');
+    return engine.createContainer({ ...body, name: `${body.name}_${digits.slice(0, 8)}` });
+  }
+}
+
+function foreignName(
+  name: string,
+  holder: Docker.ContainerInspectInfo,
+  machineName: string,
+): TscError {
+  const project = holder.Config.Labels[composeLabel.project];
+  return new TscError(
+    'E_CONTAINER_NAME_TAKEN',
+    `a container named "${name}" that is not this cluster's is on machine ${machineName}`,
+    {
+      hint:
+        project === undefined
+          ? `remove or rename it there: docker rename ${name} ${name}-old`
+          : `it belongs to docker compose project "${project}": take it over with up --adopt, or remove it there`,
+    },
+  );
+}

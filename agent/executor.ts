@@ -1,0 +1,401 @@
+/**
+ * Carries out actions on this machine. It decides nothing: what to do is `plan`'s, and a plan that
+ * has changed replaces whatever had not begun. Invariants:
+ *
+ * 1. Two actions with one subject never run at the same time, and never more than `parallelCount`.
+ * 2. An action is over only when the record of its container says so: the next plan sees its effect.
+ * 3. A failure is caught, logged and, for `run`, written as a `fail/` record; the same action is not
+ *    tried again before its back-off is over, and then only if it is still planned.
+ * 4. Every call to the engine has its own deadline, so no action holds its subject for ever.
+ * 5. Nothing without this cluster's label is stopped or removed.
+ */
+import type Dockerode from 'dockerode';
+import { TscError } from '../src/lib/errors.ts';
+import type { Action, ActionArguments, ActionName } from '../src/model/action.ts';
+import type { ClusterId } from '../src/model/ids.ts';
+import { composeLabel, label } from '../src/model/names.ts';
+import type { FailureRecord } from '../src/model/record.ts';
+import { recordKey } from '../src/model/record.ts';
+import type { Replica } from '../src/model/replica.ts';
+import type { ServiceView, View } from '../src/model/view.ts';
+import { runHooks } from './container-hooks.ts';
+import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
+import { isConflict, isEngineDown } from './engine-errors.ts';
+import { type ContainerKey, keyOfLabels } from './files.ts';
+import type { Log } from './log.ts';
+import type { Observer } from './observer.ts';
+
+/** 8 at once: starting containers is mostly waiting for the kernel and for pulls. */
+const parallelCount = 8;
+/** 1 s, doubling to 30 s: how long a failed action rests. */
+const firstBackOffMs = 1_000;
+const lastBackOffMs = 30_000;
+/** 10 lines: what fits on the screen beside the reason. */
+const lastLineCount = 10;
+
+export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'> {
+  readonly observer: Pick<Observer, 'refresh' | 'setDraining' | 'setRestarts'>;
+  readonly replica: Pick<Replica, 'self' | 'get' | 'observe'>;
+  readonly view: () => View;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+interface BackOff {
+  readonly delayMs: number;
+  readonly untilMs: number;
+}
+
+/** One function per action; a new action does not compile until it is here. */
+type Executors = {
+  readonly [Name in ActionName]: (given: ActionArguments[Name]) => Promise<void>;
+};
+
+export class Executor {
+  readonly #components: ExecutorComponents;
+  readonly #cluster: ClusterId;
+  readonly #log: Log;
+  readonly #running = new Map<string, Action>();
+  readonly #backOffs = new Map<string, BackOff>();
+  readonly #listeners = new Set<() => void>();
+  /** Folders of containers that are being made: not garbage although nothing has them yet. */
+  readonly #beingMade = new Map<string, ContainerKey>();
+  #waiting: readonly Action[] = [];
+  #wake: NodeJS.Timeout | undefined;
+  #isStopped = false;
+
+  constructor(components: ExecutorComponents, options: { readonly cluster: ClusterId }) {
+    this.#components = components;
+    this.#cluster = options.cluster;
+    this.#log = components.log.part('executor');
+  }
+
+  /** Takes a plan: begins what may begin now; what waited from an earlier plan is forgotten. */
+  execute(actions: readonly Action[]): void {
+    this.#waiting = actions;
+    this.#startNext();
+  }
+
+  /** Subjects of the actions that run now. */
+  inFlight(): ReadonlySet<string> {
+    return new Set(this.#running.keys());
+  }
+
+  /**
+   * Called after every action that ended, and when one that failed may be tried again: plan anew.
+   * @returns the function that ends the calls
+   */
+  onDone(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Begins nothing more; resolves when what runs has ended. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#waiting = [];
+    clearTimeout(this.#wake);
+    while (this.#running.size > 0) {
+      await new Promise<void>((resolve) => {
+        const off = this.onDone(() => {
+          off();
+          resolve();
+        });
+      });
+    }
+  }
+
+  #startNext(): void {
+    const later: Action[] = [];
+    for (const action of this.#waiting) {
+      const mayStart =
+        !this.#isStopped &&
+        this.#running.size < parallelCount &&
+        !this.#running.has(action.subject) &&
+        // Order within a subject is kept: the second waits for the first.
+        !later.some((earlier) => earlier.subject === action.subject) &&
+        !this.#rests(action);
+      if (mayStart) this.#begin(action);
+      else later.push(action);
+    }
+    this.#waiting = later;
+    this.#wakeLater();
+  }
+
+  #begin(action: Action): void {
+    this.#running.set(action.subject, action);
+    const { name, subject, reason } = action;
+    this.#log.info(name, { subject, reason });
+    const startedMs = this.#components.now();
+    this.#carryOut(action)
+      .then(
+        () => {
+          this.#backOffs.delete(backOffKey(action));
+          const tookMs = this.#components.now() - startedMs;
+          this.#log.debug('done', { action: name, subject, tookMs });
+        },
+        (error: unknown) => {
+          this.#log.warn('failed', { action: name, subject, error });
+          this.#backOff(action);
+        },
+      )
+      .finally(() => {
+        this.#running.delete(subject);
+        this.#startNext();
+        this.#tellListeners();
+      });
+  }
+
+  /** Narrows the action, so that each executor gets its own arguments. */
+  #carryOut(action: Action): Promise<void> {
+    const run = <Name extends ActionName>(name: Name, given: ActionArguments[Name]) =>
+      this.#executors[name](given);
+    return run(action.name, action.arguments);
+  }
+
+  readonly #executors: Executors = {
+    run: (given) => this.#run(given),
+
+    start: async ({ containerId, restarts }) => {
+      const { engine, observer } = this.#components;
+      observer.setRestarts(containerId, restarts);
+      observer.setDraining(containerId, false);
+      await this.#thenLook(containerId, () => engine.start(containerId));
+    },
+
+    restart: async ({ containerId, graceMs, restarts }) => {
+      const { engine, observer } = this.#components;
+      observer.setRestarts(containerId, restarts);
+      await this.#preStop(containerId);
+      await this.#thenLook(containerId, () => engine.restart(containerId, graceMs));
+    },
+
+    drain: async ({ containerId }) => {
+      this.#components.observer.setDraining(containerId, true);
+      await this.#components.observer.refresh(containerId);
+    },
+
+    stop: async ({ containerId, graceMs }) => {
+      await this.#thenLook(containerId, () => this.#stopOwn(containerId, graceMs));
+    },
+
+    remove: async ({ containerId, graceMs }) => {
+      await this.#thenLook(containerId, () => this.#remove(containerId, graceMs));
+      await this.#collectFiles();
+    },
+
+    rename: async ({ containerId, name }) => {
+      const { engine } = this.#components;
+      await this.#thenLook(containerId, () => engine.rename(containerId, name));
+    },
+
+    removeVolume: ({ project, volume }) => this.#removeVolume(project, volume),
+
+    reportFailure: async ({ containerId, project, service, slot, rollout, why, exitCode }) => {
+      const { engine, now } = this.#components;
+      const lastLines = containerId === null ? [] : await engine.logs(containerId, lastLineCount);
+      const failure = { rollout, slot, why, exitCode, lastLines, atMs: now() };
+      this.#writeFailure(project, service, failure);
+    },
+  };
+
+  async #run(given: ActionArguments['run']): Promise<void> {
+    const { observer, view, replica, now } = this.#components;
+    const order = this.#orderOf(view(), given);
+    // The plan was made for a definition that has been replaced since; the next one knows.
+    if (order === undefined) return;
+    const key = keyOf(order);
+    const subject = JSON.stringify(key);
+    this.#beingMade.set(subject, key);
+    try {
+      const components = { ...this.#components, log: this.#log };
+      const id = await startContainer(components, order);
+      await observer.refresh(id);
+    } catch (error) {
+      // A hung or absent engine is the machine's trouble, not the rollout's.
+      if (!isEngineDown(error) && !this.#isStopped) {
+        const { project, service, slot, rollout } = given;
+        this.#writeFailure(project, service, {
+          rollout,
+          slot,
+          why: whyOf(error),
+          exitCode: null,
+          lastLines: [],
+          atMs: now(),
+        });
+      }
+      throw error;
+    } finally {
+      this.#beingMade.delete(subject);
+    }
+    this.#clearFailure(replica.get(failureKeyOf(replica, given))?.value, given);
+  }
+
+  /** The service as planned, on this machine; undefined when the view has moved on. */
+  #orderOf(view: View, given: ActionArguments['run']) {
+    const machine = view.machines.get(view.self);
+    const service = view.projects.get(given.project)?.services.get(given.service);
+    if (machine === undefined || service === undefined) return undefined;
+    if (service.hash !== given.hash || service.rollout !== given.rollout) return undefined;
+    return { cluster: this.#cluster, machine, service, slot: given.slot };
+  }
+
+  /** A container that came up after all: only a failure to start it is taken back. */
+  #clearFailure(value: unknown, given: ActionArguments['run']): void {
+    const { replica } = this.#components;
+    if (typeof value !== 'object' || value === null) return;
+    // Our own key, in the shape we write.
+    const failure = value as FailureRecord;
+    const isThis = failure.rollout === given.rollout && failure.slot === given.slot;
+    const neverRan = failure.exitCode === null && failure.lastLines.length === 0;
+    if (isThis && neverRan) replica.observe(failureKeyOf(replica, given), null);
+  }
+
+  #writeFailure(project: string, service: string, failure: FailureRecord): void {
+    const { replica } = this.#components;
+    replica.observe(recordKey.failure(replica.self, project, service), failure);
+  }
+
+  /** Looks at the container afterwards, whether the work went well or not. */
+  async #thenLook(containerId: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } finally {
+      await this.#components.observer.refresh(containerId);
+    }
+  }
+
+  async #stopOwn(containerId: string, graceMs: number): Promise<void> {
+    const { engine } = this.#components;
+    const found = await engine.inspect(containerId);
+    if (found === undefined) return;
+    this.#assertOwn(found.Config.Labels, containerId);
+    if (!found.State.Running) return;
+    await this.#preStop(containerId);
+    await engine.stop(containerId, graceMs);
+  }
+
+  async #remove(containerId: string, graceMs: number): Promise<void> {
+    const { engine } = this.#components;
+    const found = await engine.inspect(containerId);
+    if (found === undefined) return;
+    this.#assertOwn(found.Config.Labels, containerId);
+    // Once the project is gone no definition says how long the container may take: it itself does.
+    const longestMs = Math.max(graceMs, ownGraceMs(found));
+    if (found.State.Running) await this.#stopOwn(containerId, longestMs);
+    await engine.remove(containerId);
+    // Anonymous volumes that were taken over from a predecessor look named to the engine.
+    for (const mount of found.Mounts) {
+      if (mount.Type !== 'volume' || !/^[0-9a-f]{64}$/.test(mount.Name ?? '')) continue;
+      await engine.removeVolume(mount.Name ?? '').catch((error: unknown) => {
+        // The successor has it.
+        if (!isConflict(error)) throw error;
+      });
+    }
+  }
+
+  #assertOwn(labels: Readonly<Record<string, string>>, containerId: string): void {
+    if (labels[label.cluster] === this.#cluster) return;
+    throw new TscError('E_CONTAINER_FOREIGN', `container ${containerId} is not this cluster's`);
+  }
+
+  async #preStop(containerId: string): Promise<void> {
+    const { engine, view } = this.#components;
+    const found = await engine.inspect(containerId);
+    if (found?.State.Running !== true) return;
+    const labels = found.Config.Labels;
+    const service = serviceOf(view(), labels);
+    if (service === undefined) return;
+    await runHooks(engine, containerId, service.spec, 'pre_stop').catch((error: unknown) => {
+      this.#log.warn('the container is stopped nevertheless', { container: found.Name, error });
+    });
+  }
+
+  async #removeVolume(project: string, volume: string): Promise<void> {
+    const { engine } = this.#components;
+    const labels = await engine.volumeLabels(volume);
+    if (labels === undefined) return;
+    const isOwn =
+      labels[label.cluster] === this.#cluster || labels[composeLabel.project] === project;
+    if (!isOwn) {
+      throw new TscError('E_VOLUME_FOREIGN', `volume ${volume} is not of project ${project}`);
+    }
+    await engine.removeVolume(volume);
+  }
+
+  /** Removes the folders of containers that are no more. */
+  async #collectFiles(): Promise<void> {
+    const { engine, files } = this.#components;
+    const beingMade = [...this.#beingMade.values()];
+    const listed = await engine.listOwn(this.#cluster);
+    const keys = listed.map(({ Labels }) => keyOfLabels(Labels)).filter((key) => key !== undefined);
+    await files.collect([...keys, ...beingMade, ...this.#beingMade.values()]);
+  }
+
+  #rests(action: Action): boolean {
+    const backOff = this.#backOffs.get(backOffKey(action));
+    return backOff !== undefined && backOff.untilMs > this.#components.now();
+  }
+
+  #backOff(action: Action): void {
+    const key = backOffKey(action);
+    const before = this.#backOffs.get(key);
+    const delayMs = Math.min((before?.delayMs ?? firstBackOffMs / 2) * 2, lastBackOffMs);
+    this.#backOffs.set(key, { delayMs, untilMs: this.#components.now() + delayMs });
+    this.#forgetOldBackOffs();
+  }
+
+  /** Keeps the map small: an action that has not failed for long starts afresh. */
+  #forgetOldBackOffs(): void {
+    const oldMs = this.#components.now() - 2 * lastBackOffMs;
+    for (const [key, { untilMs }] of this.#backOffs) {
+      if (untilMs < oldMs) this.#backOffs.delete(key);
+    }
+  }
+
+  /** Wakes up when the first resting action may be tried again. */
+  #wakeLater(): void {
+    clearTimeout(this.#wake);
+    const nowMs = this.#components.now();
+    const ends = this.#waiting
+      .map((action) => this.#backOffs.get(backOffKey(action))?.untilMs ?? 0)
+      .filter((untilMs) => untilMs > nowMs);
+    if (ends.length === 0 || this.#isStopped) return;
+    this.#wake = setTimeout(() => this.#tellListeners(), Math.min(...ends) - nowMs);
+  }
+
+  #tellListeners(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function backOffKey({ name, subject, arguments: given }: Action): string {
+  return JSON.stringify([name, subject, given]);
+}
+
+function failureKeyOf(
+  replica: Pick<Replica, 'self'>,
+  { project, service }: ActionArguments['run'],
+): string {
+  return recordKey.failure(replica.self, project, service);
+}
+
+function serviceOf(view: View, labels: Readonly<Record<string, string>>): ServiceView | undefined {
+  const project = view.projects.get(labels[label.project] ?? '');
+  const service = project?.services.get(labels[label.service] ?? '');
+  return service?.hash === labels[label.hash] ? service : undefined;
+}
+
+/** The `stop_grace_period` that the container was made with; dockerode's types do not know it. */
+function ownGraceMs({ Config }: Dockerode.ContainerInspectInfo): number {
+  const seconds = 'StopTimeout' in Config ? Config.StopTimeout : 0;
+  return typeof seconds === 'number' ? seconds * 1_000 : 0;
+}
+
+/** A sentence for the user, with what to do where we know it. */
+function whyOf(error: unknown): string {
+  if (error instanceof TscError) {
+    return error.hint === undefined ? error.message : `${error.message} (${error.hint})`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}

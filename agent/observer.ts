@@ -1,0 +1,368 @@
+/**
+ * Keeps the records of this machine's containers true. It looks at all of them when the engine's
+ * event stream connects, then at each one an event names, and writes what has changed. It decides
+ * nothing about containers; what only this agent knows (draining, restarts) it keeps here and takes
+ * back from its own records after a restart. Invariants:
+ *
+ * 1. A record exists only for a container with this cluster's label that the engine has shown.
+ * 2. A record is taken away only when the engine says that the container is gone, never because the
+ *    engine is silent.
+ * 3. Of one container only one inspection runs at a time, and the last event is always followed by
+ *    an inspection that began after it.
+ */
+import type Docker from 'dockerode';
+import type { ClusterId } from '../src/model/ids.ts';
+import { engineNetwork, label } from '../src/model/names.ts';
+import type { Service } from '../src/model/project.ts';
+import { type ContainerRecord, recordKey } from '../src/model/record.ts';
+import type { Replica } from '../src/model/replica.ts';
+import type { View } from '../src/model/view.ts';
+import { isReady, probePortsOf, type Readiness } from '../src/plan/readiness.ts';
+import { containerRecord, isRecorded } from './container-record.ts';
+import type { Engine } from './engine.ts';
+import type { EngineEvent } from './engine-events.ts';
+import type { Log } from './log.ts';
+
+/** 20 ms: Docker says kill, die and stop of one container within a few. */
+const debounceMs = 20;
+/** 1 s until a failed look is tried again. */
+const retryMs = 1_000;
+/** 60 s: a look at everything heals whatever an event did not tell. */
+const rescanMs = 60_000;
+/** 8 inspections at once: enough to hide the latency, too few to load the engine. */
+const parallelCount = 8;
+/** 100 ms: a rule that asks to be asked "now" must not turn into a loop. */
+const leastRecheckMs = 100;
+/** 1 s until a container whose definition has not arrived is judged again. */
+const unknownSpecMs = 1_000;
+
+/** Events that change no record; health checks alone bring three of them a second. */
+const quietActions =
+  /^(exec_|top|attach|resize|copy|export|commit|archive-path|extract-to-dir|detach)/;
+
+export interface ObserverComponents {
+  readonly engine: Pick<Engine, 'inspect' | 'listOwn' | 'watch'>;
+  readonly replica: Pick<Replica, 'self' | 'get' | 'entries' | 'observe'>;
+  readonly view: () => View;
+  /** Whether all these TCP ports accept connections: readiness-probe.ts. */
+  readonly probe: (ip: string, ports: readonly number[]) => Promise<boolean>;
+  /** `isSynced()` or `isEngineUp()` has changed. */
+  readonly onChange: () => void;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+interface Tracked {
+  found: Docker.ContainerInspectInfo | undefined;
+  isDraining: boolean;
+  restarts: number;
+  /** Start time of the run whose ports have been seen open; -1 before any. */
+  openSinceStartMs: number;
+  isProbing: boolean;
+  /** Start time of the run that was warned about: once is enough. */
+  warnedOfStartMs: number;
+  /** An event came while an inspection ran. */
+  isStale: boolean;
+  inspection: Promise<void> | undefined;
+}
+
+export class Observer {
+  readonly #components: ObserverComponents;
+  readonly #cluster: ClusterId;
+  readonly #log: Log;
+  readonly #tracked = new Map<string, Tracked>();
+  readonly #dirty = new Set<string>();
+  readonly #recheckAtMs = new Map<string, number>();
+  #debounce: NodeJS.Timeout | undefined;
+  #recheck: NodeJS.Timeout | undefined;
+  #rescan: NodeJS.Timeout | undefined;
+  #stopWatching: (() => void) | undefined;
+  #isUp = false;
+  #isSynced = false;
+  #isStopped = false;
+
+  constructor(components: ObserverComponents, options: { readonly cluster: ClusterId }) {
+    this.#components = components;
+    this.#cluster = options.cluster;
+    this.#log = components.log.part('observer');
+  }
+
+  /** Starts to follow the engine; it need not be up. */
+  start(): void {
+    this.#stopWatching = this.#components.engine.watch(this.#cluster, {
+      onUp: () => {
+        this.#isUp = true;
+        this.#components.onChange();
+        this.#scanSoon(0);
+      },
+      onDown: (error) => {
+        // Records stay as they are: a silent engine says nothing about its containers.
+        this.#isSynced = false;
+        this.#isUp = false;
+        this.#log.warn('the engine is away', { error });
+        this.#components.onChange();
+      },
+      onEvent: (event) => this.#onEvent(event),
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#stopWatching?.();
+    for (const timer of [this.#debounce, this.#recheck, this.#rescan]) clearTimeout(timer);
+  }
+
+  /** True once every container has been looked at since the engine came up: now one may plan. */
+  isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  /** False while the engine is away or hangs: this machine is not able to act. */
+  isEngineUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** Ids of the cluster's containers here, as last seen. */
+  containerIds(): readonly string[] {
+    return [...this.#tracked.keys()];
+  }
+
+  /** Takes a container out of traffic, or back in; the record changes at once. */
+  setDraining(id: string, isDraining: boolean): void {
+    const tracked = this.#trackedOf(id);
+    tracked.isDraining = isDraining;
+    this.#write(id, tracked);
+  }
+
+  /** How often the agent has restarted a container since it was last stable. */
+  setRestarts(id: string, restarts: number): void {
+    const tracked = this.#trackedOf(id);
+    tracked.restarts = restarts;
+    this.#write(id, tracked);
+  }
+
+  /** Looks at one container now; resolves when its record says what the engine says. */
+  async refresh(id: string): Promise<void> {
+    const tracked = this.#trackedOf(id);
+    if (tracked.inspection !== undefined) {
+      tracked.isStale = true;
+      return tracked.inspection;
+    }
+    tracked.inspection = this.#inspect(id, tracked).finally(() => {
+      tracked.inspection = undefined;
+    });
+    return tracked.inspection;
+  }
+
+  async #inspect(id: string, tracked: Tracked): Promise<void> {
+    do {
+      tracked.isStale = false;
+      const found = await this.#components.engine.inspect(id);
+      if (found === undefined || !isRecorded(found.Config.Labels, this.#cluster)) {
+        this.#forget(id);
+        return;
+      }
+      tracked.found = found;
+      this.#write(id, tracked);
+    } while (tracked.isStale && !this.#isStopped);
+  }
+
+  #onEvent(event: EngineEvent): void {
+    if (quietActions.test(event.action)) return;
+    if (event.labels[label.system] !== undefined) return;
+    this.#dirty.add(event.containerId);
+    this.#debounce ??= setTimeout(() => {
+      this.#debounce = undefined;
+      const ids = [...this.#dirty];
+      this.#dirty.clear();
+      for (const id of ids) this.#refreshLater(id);
+    }, debounceMs);
+  }
+
+  /** As `refresh`, for callers that do not wait: a failure is tried again while the engine is up. */
+  #refreshLater(id: string): void {
+    this.refresh(id).catch((error: unknown) => {
+      this.#log.debug('could not look at a container', { id, error });
+      if (this.#isSynced) this.#scanSoon(retryMs);
+    });
+  }
+
+  #scanSoon(delayMs: number): void {
+    if (this.#isStopped) return;
+    clearTimeout(this.#rescan);
+    this.#rescan = setTimeout(() => {
+      this.#scan().then(
+        () => this.#scanSoon(rescanMs),
+        (error: unknown) => {
+          // The event stream tells when it is back.
+          if (!this.#isUp) return;
+          this.#log.warn('could not look at the containers', { error });
+          this.#scanSoon(retryMs);
+        },
+      );
+    }, delayMs);
+  }
+
+  async #scan(): Promise<void> {
+    const listed = await this.#components.engine.listOwn(this.#cluster);
+    const ids = listed.filter((one) => isRecorded(one.Labels, this.#cluster)).map(({ Id }) => Id);
+    const waiting = [...ids];
+    const work = async () => {
+      for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) await this.refresh(id);
+    };
+    await Promise.all(Array.from({ length: parallelCount }, work));
+    await this.#forgetMissing(new Set(ids));
+    if (this.#isSynced || !this.#isUp) return;
+    this.#isSynced = true;
+    // No record may have changed; the agent must still learn that it may plan now.
+    this.#components.onChange();
+  }
+
+  /** Asks for each container that was recorded and not listed: it may be newer than the list. */
+  async #forgetMissing(listed: ReadonlySet<string>): Promise<void> {
+    const { replica } = this.#components;
+    const prefix = recordKey.container(replica.self, '');
+    const recorded = [...replica.entries(prefix)]
+      .filter((entry) => entry.value !== null)
+      .map((entry) => entry.key.slice(prefix.length));
+    for (const id of new Set([...recorded, ...this.#tracked.keys()])) {
+      if (!listed.has(id)) await this.refresh(id);
+    }
+  }
+
+  /** What is known of a container; after an agent restart taken from its own last record. */
+  #trackedOf(id: string): Tracked {
+    const known = this.#tracked.get(id);
+    if (known !== undefined) return known;
+    const before = this.#previous(id);
+    const tracked: Tracked = {
+      found: undefined,
+      isDraining: before?.draining ?? false,
+      restarts: before?.restarts ?? 0,
+      openSinceStartMs: before?.ready === true ? before.startedMs : -1,
+      isProbing: false,
+      warnedOfStartMs: 0,
+      isStale: false,
+      inspection: undefined,
+    };
+    this.#tracked.set(id, tracked);
+    return tracked;
+  }
+
+  #previous(id: string): ContainerRecord | undefined {
+    const { replica } = this.#components;
+    const entry = replica.get(recordKey.container(replica.self, id));
+    // Our own key: this agent, or an earlier run of it, wrote it in this shape.
+    return (entry?.value ?? undefined) as ContainerRecord | undefined;
+  }
+
+  #forget(id: string): void {
+    const { replica } = this.#components;
+    this.#tracked.delete(id);
+    this.#recheckAtMs.delete(id);
+    const key = recordKey.container(replica.self, id);
+    const entry = replica.get(key);
+    if (entry !== undefined && entry.value !== null) replica.observe(key, null);
+  }
+
+  #write(id: string, tracked: Tracked): void {
+    const { replica } = this.#components;
+    const { found, isDraining, restarts } = tracked;
+    if (found === undefined || this.#isStopped) return;
+    const facts = { isDraining, restarts, passesReadiness: false };
+    const record = containerRecord(found, this.#cluster, facts);
+    if (record === undefined) return;
+    const readiness = this.#readinessOf(id, record, tracked);
+    this.#recheckLater(id, readiness.checkAgainAtMs);
+    const ready = readiness.ready && record.state === 'running' && !isDraining;
+    replica.observe(recordKey.container(replica.self, id), { ...record, ready });
+  }
+
+  #readinessOf(id: string, record: ContainerRecord, tracked: Tracked): Readiness {
+    if (record.state !== 'running') return { ready: false, checkAgainAtMs: undefined };
+    const spec = this.#specOf(record);
+    if (spec === undefined) return this.#readinessWithoutSpec(id, record, tracked);
+    const { state, health, startedMs } = record;
+    const openPorts = tracked.openSinceStartMs === startedMs;
+    const ports = record.health === 'none' ? probePortsOf(spec) : [];
+    if (ports.length > 0 && !openPorts) this.#probe(id, record, tracked, ports);
+    const facts = { state, health, startedMs, openPorts };
+    const readiness = isReady(spec, facts, this.#components.now());
+    if (readiness.warning !== undefined && tracked.warnedOfStartMs !== startedMs) {
+      tracked.warnedOfStartMs = startedMs;
+      this.#log.warn(readiness.warning, { container: record.name });
+    }
+    return readiness;
+  }
+
+  /**
+   * A container of an older definition, or one whose definition has not arrived yet. What nothing is
+   * known of was made by an agent that knew it: this one has lost its memory, and must not take out
+   * of traffic what serves.
+   */
+  #readinessWithoutSpec(id: string, record: ContainerRecord, tracked: Tracked): Readiness {
+    const before = this.#previous(id);
+    const isSameRun = before?.startedMs === record.startedMs;
+    const isTrusted = before === undefined || (isSameRun && before.ready);
+    if (isTrusted) tracked.openSinceStartMs = record.startedMs;
+    return {
+      ready: record.health === 'none' ? isTrusted : record.health === 'healthy',
+      checkAgainAtMs: this.#components.now() + unknownSpecMs,
+    };
+  }
+
+  #specOf(record: ContainerRecord): Service | undefined {
+    const project = this.#components.view().projects.get(record.project);
+    const service = project?.services.get(record.service);
+    return service?.hash === record.hash ? service.spec : undefined;
+  }
+
+  /** Tries the ports once; success stands until the container is started again. */
+  #probe(id: string, record: ContainerRecord, tracked: Tracked, ports: readonly number[]): void {
+    const ip = this.#probeAddress(record, tracked);
+    if (ip === undefined || tracked.isProbing) return;
+    tracked.isProbing = true;
+    void this.#components.probe(ip, ports).then((accepts) => {
+      tracked.isProbing = false;
+      if (!accepts || this.#tracked.get(id) !== tracked) return;
+      tracked.openSinceStartMs = record.startedMs;
+      this.#write(id, tracked);
+    });
+  }
+
+  /** Where the container's ports are; undefined when nothing can ask them. */
+  #probeAddress(record: ContainerRecord, { found }: Tracked): string | undefined {
+    if (record.ip !== '') return record.ip;
+    const mode = found?.HostConfig.NetworkMode ?? '';
+    if (mode === 'host') return '127.0.0.1';
+    if (!mode.startsWith('container:')) return undefined;
+    const companion = this.#tracked.get(mode.slice('container:'.length))?.found;
+    const address = companion?.NetworkSettings.Networks[engineNetwork]?.IPAddress ?? '';
+    return address === '' ? undefined : address;
+  }
+
+  #recheckLater(id: string, atMs: number | undefined): void {
+    if (atMs === undefined) this.#recheckAtMs.delete(id);
+    else this.#recheckAtMs.set(id, Math.max(atMs, this.#components.now() + leastRecheckMs));
+    this.#scheduleRecheck();
+  }
+
+  #scheduleRecheck(): void {
+    clearTimeout(this.#recheck);
+    if (this.#recheckAtMs.size === 0 || this.#isStopped) return;
+    const nextMs = Math.min(...this.#recheckAtMs.values());
+    const waitMs = Math.max(0, nextMs - this.#components.now());
+    this.#recheck = setTimeout(() => this.#recheckDue(), waitMs);
+  }
+
+  #recheckDue(): void {
+    const nowMs = this.#components.now();
+    const due = [...this.#recheckAtMs].filter(([, atMs]) => atMs <= nowMs);
+    for (const [id] of due) {
+      this.#recheckAtMs.delete(id);
+      const tracked = this.#tracked.get(id);
+      if (tracked !== undefined) this.#write(id, tracked);
+    }
+    this.#scheduleRecheck();
+  }
+}

@@ -1,0 +1,446 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Executor } from '../../../agent/executor.ts';
+import { ContainerFiles } from '../../../agent/files.ts';
+import { createLog } from '../../../agent/log.ts';
+import { TscError } from '../../../src/lib/errors.ts';
+import type { Action, ActionArguments, ActionName } from '../../../src/model/action.ts';
+import { composeLabel, label } from '../../../src/model/names.ts';
+import type { FailureRecord } from '../../../src/model/record.ts';
+import type { ServiceView } from '../../../src/model/view.ts';
+import { aMachine, aService, aView, cluster } from '../container/builders.ts';
+import { FakeEngine } from './fake-engine.ts';
+import { MemoryReplica } from './memory-replica.ts';
+
+const self = aMachine().id;
+const failureKey = `fail/${self}/shop/web`;
+
+let engine: FakeEngine;
+let replica: MemoryReplica;
+let services: ServiceView[];
+let executor: Executor;
+let dataDir: string;
+let log: string;
+let nowMs: number;
+/** What the executor tells the observer, in order. */
+let observed: string[];
+
+beforeEach(() => {
+  engine = new FakeEngine();
+  replica = new MemoryReplica(self);
+  services = [aService({ image: 'nginx:1' })];
+  dataDir = mkdtempSync(join(tmpdir(), 'tsc-compose-unit-'));
+  log = '';
+  nowMs = 1_000_000;
+  observed = [];
+  executor = new Executor(
+    {
+      engine,
+      observer: {
+        refresh: async (id) => void observed.push(`refresh ${nameOf(id)}`),
+        setDraining: (id, is) => void observed.push(`draining ${nameOf(id)} ${is}`),
+        setRestarts: (id, count) => void observed.push(`restarts ${nameOf(id)} ${count}`),
+      },
+      replica,
+      view: () => aView(services),
+      files: new ContainerFiles(dataDir),
+      network: () => ({
+        name: 'tsc-compose',
+        bridge: 'tsc-br',
+        subnet: '10.210.1.0/24',
+        gateway: '10.210.1.1',
+        mtu: 1420,
+        trustedInterface: 'tsc-wg',
+        labels: {},
+      }),
+      resolvConf: () => 'nameserver 10.210.1.1\n',
+      now: () => nowMs,
+      log: createLog((line) => {
+        log += line;
+      }, 'debug'),
+    },
+    { cluster },
+  );
+});
+
+afterEach(async () => {
+  await executor.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+function nameOf(id: string): string {
+  return engine.containers.get(id)?.name ?? 'gone';
+}
+
+function action<Name extends ActionName>(
+  name: Name,
+  subject: string,
+  given: ActionArguments[Name],
+): Action {
+  return { name, subject, reason: 'a test', arguments: given } as Action;
+}
+
+const runWeb = (slot = '1', subject = `shop/web/${slot}`) =>
+  action('run', subject, {
+    project: 'shop',
+    service: 'web',
+    slot,
+    hash: 'hash1',
+    rollout: 'rollout1',
+  });
+
+async function whenIdle(): Promise<void> {
+  await vi.waitFor(() => expect(executor.inFlight().size).toBe(0), { interval: 1 });
+}
+
+async function carryOut(...actions: Action[]): Promise<void> {
+  executor.execute(actions);
+  await whenIdle();
+}
+
+const ownLabels = {
+  [label.cluster]: cluster,
+  [label.project]: 'shop',
+  [label.service]: 'web',
+  [label.slot]: '1',
+  [label.hash]: 'hash0',
+  [label.rollout]: 'rollout0',
+};
+
+describe('run', () => {
+  test('makes image, network and volumes available, then creates, starts and looks', async () => {
+    services = [
+      aService(
+        { image: 'nginx:1', volumes: [{ type: 'volume', source: 'data', target: '/d' }] },
+        { definition: { volumes: { data: { name: 'shop_data' } } } },
+      ),
+    ];
+    await carryOut(runWeb());
+    expect(engine.calls).toEqual([
+      'ensureImage nginx:1',
+      'ensureVolume shop_data',
+      'create shop-web-1',
+      'start shop-web-1',
+    ]);
+    expect(observed).toEqual(['refresh shop-web-1']);
+    expect(replica.get(failureKey)).toBeUndefined();
+  });
+
+  test('starts a container with the same labels and makes no second one', async () => {
+    await carryOut(runWeb());
+    const [container] = engine.containers.values();
+    if (container !== undefined) container.status = 'exited';
+    await carryOut(runWeb());
+    expect(engine.containers.size).toBe(1);
+    expect(engine.calls.slice(-1)).toEqual(['start shop-web-1']);
+  });
+
+  test('does nothing when the service has changed since it was planned', async () => {
+    services = [aService({ image: 'nginx:2' }, { view: { hash: 'hash2' } })];
+    await carryOut(runWeb());
+    expect(engine.calls).toEqual([]);
+    expect(replica.get(failureKey)).toBeUndefined();
+  });
+
+  test('gives a passing name while a container of ours has the lasting one', async () => {
+    engine.add('shop-web-1', ownLabels);
+    await carryOut(runWeb());
+    expect(engine.calls).toContain('start shop-web-1_rollout1');
+  });
+
+  test('never takes the name of a container that is not ours', async () => {
+    engine.add('shop-web-1', { [composeLabel.project]: 'shop' });
+    await carryOut(runWeb());
+    const failure = replica.get(failureKey)?.value as FailureRecord;
+    expect(failure).toEqual({
+      rollout: 'rollout1',
+      slot: '1',
+      why:
+        'a container named "shop-web-1" that is not this cluster\'s is on machine m1 (it belongs ' +
+        'to docker compose project "shop": take it over with up --adopt, or remove it there)',
+      exitCode: null,
+      lastLines: [],
+      atMs: nowMs,
+    });
+    expect(engine.containers.size).toBe(1);
+  });
+
+  test('removes what it created when it cannot be started, and says why', async () => {
+    engine.failures.set('start', new TscError('E_PORT_TAKEN', 'port 80 is taken'));
+    await carryOut(runWeb());
+    expect(engine.containers.size).toBe(0);
+    expect(replica.get(failureKey)?.value).toMatchObject({ why: 'port 80 is taken' });
+  });
+
+  test('takes the failure back when the same replica comes up later', async () => {
+    engine.failures.set('start', new TscError('E_PORT_TAKEN', 'port 80 is taken'));
+    await carryOut(runWeb());
+    nowMs += 1_000;
+    await carryOut(runWeb());
+    expect(replica.get(failureKey)?.value).toBeNull();
+  });
+
+  test('leaves the failure of a container that ran and broke', async () => {
+    const failure = {
+      rollout: 'rollout1',
+      slot: '1',
+      why: 'exited',
+      exitCode: 3,
+      lastLines: ['x'],
+      atMs: 1,
+    };
+    replica.observe(failureKey, failure);
+    await carryOut(runWeb());
+    expect(replica.get(failureKey)?.value).toEqual(failure);
+  });
+
+  test('an engine that is away is no failure of the rollout', async () => {
+    engine.isDown = true;
+    await carryOut(runWeb());
+    expect(replica.get(failureKey)).toBeUndefined();
+    expect(log).toContain('the engine is away');
+  });
+
+  test('a failing post_start hook is a failure to start', async () => {
+    services = [aService({ image: 'nginx:1', post_start: [{ command: ['false'] }] })];
+    await carryOut(runWeb());
+    expect(replica.get(failureKey)?.value).toMatchObject({
+      why: 'post_start hook "false" exited with code 1: said',
+    });
+    expect(engine.containers.size).toBe(0);
+  });
+
+  test('says once more that the network has old options while containers hold it', async () => {
+    engine.networkOutcome = { type: 'in-use', differences: ['mtu'], containers: ['x'] };
+    await carryOut(runWeb());
+    expect(log).toContain('old options');
+    expect(engine.containers.size).toBe(1);
+  });
+});
+
+describe('actions on containers', () => {
+  test('drain marks and looks', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels);
+    await carryOut(action('drain', 'x', { containerId: id }));
+    expect(observed).toEqual(['draining shop-web-1 true', 'refresh shop-web-1']);
+    expect(engine.calls).toEqual([]);
+  });
+
+  test('start counts the restart and ends draining before it starts', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels, 'exited');
+    await carryOut(action('start', 'x', { containerId: id, restarts: 2 }));
+    expect(observed).toEqual([
+      'restarts shop-web-1 2',
+      'draining shop-web-1 false',
+      'refresh shop-web-1',
+    ]);
+    expect(engine.calls).toEqual(['start shop-web-1']);
+  });
+
+  test('remove stops what runs, after its pre_stop hooks, and cleans up its files', async () => {
+    services = [aService({ image: 'nginx:1', pre_stop: [{ command: ['save'] }] })];
+    await carryOut(runWeb());
+    expect(readdirSync(join(dataDir, 'containers'))).toHaveLength(1);
+    const [id = ''] = engine.containers.keys();
+    engine.calls.length = 0;
+    await carryOut(action('remove', 'x', { containerId: id, graceMs: 1_000 }));
+    expect(engine.calls).toEqual(['exec save', 'stop shop-web-1', 'remove shop-web-1']);
+    expect(readdirSync(join(dataDir, 'containers'))).toEqual([]);
+  });
+
+  test.each([
+    ['30s', 1_000, 30_000],
+    ['2s', 10_000, 10_000],
+    [undefined, 10_000, 10_000],
+  ])(
+    'remove gives a container of stop_grace_period %s its time',
+    async (period, given, expected) => {
+      const own = period === undefined ? {} : { stop_grace_period: period };
+      services = [aService({ image: 'nginx:1', ...own })];
+      await carryOut(runWeb());
+      const [id = ''] = engine.containers.keys();
+      services = [];
+      await carryOut(action('remove', 'x', { containerId: id, graceMs: given }));
+      expect(engine.graces).toEqual([expected]);
+    },
+  );
+
+  test('a failing pre_stop hook does not keep a container', async () => {
+    services = [aService({ image: 'nginx:1', pre_stop: [{ command: ['false'] }] })];
+    await carryOut(runWeb());
+    const [id = ''] = engine.containers.keys();
+    await carryOut(action('stop', 'x', { containerId: id, graceMs: 1_000 }));
+    expect(engine.calls.at(-1)).toBe('stop shop-web-1');
+    expect(log).toContain('stopped nevertheless');
+  });
+
+  test('stopping or removing what is gone is done', async () => {
+    await carryOut(action('stop', 'x', { containerId: 'f'.repeat(64), graceMs: 0 }));
+    await carryOut(action('remove', 'x', { containerId: 'f'.repeat(64), graceMs: 0 }));
+    expect(log).not.toContain('failed');
+    expect(observed).toEqual(['refresh gone', 'refresh gone']);
+  });
+
+  test.each([
+    ['stop', {}],
+    ['remove', { [label.cluster]: 'another' }],
+  ] as const)(
+    '%s never touches a container without the label of this cluster',
+    async (name, labels) => {
+      const { id } = engine.add('stranger', labels);
+      await carryOut(action(name, 'x', { containerId: id, graceMs: 0 }));
+      expect(engine.calls).toEqual([]);
+      expect(engine.containers.size).toBe(1);
+      expect(log).toContain("is not this cluster's");
+    },
+  );
+
+  test('rename and restart are passed on', async () => {
+    const { id } = engine.add('shop-web-1_new', ownLabels);
+    await carryOut(action('rename', 'x', { containerId: id, name: 'shop-web-1' }));
+    await carryOut(action('restart', 'x', { containerId: id, graceMs: 0, restarts: 1 }));
+    expect(engine.calls).toEqual(['rename shop-web-1', 'restart shop-web-1']);
+  });
+
+  test('reportFailure writes the last lines of the container', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels, 'exited');
+    const given = { project: 'shop', service: 'web', slot: '1', rollout: 'r', why: 'exited' };
+    await carryOut(action('reportFailure', 'x', { ...given, containerId: id, exitCode: 3 }));
+    expect(replica.get(failureKey)?.value).toEqual({
+      rollout: 'r',
+      slot: '1',
+      why: 'exited',
+      exitCode: 3,
+      lastLines: ['first line', 'last line'],
+      atMs: nowMs,
+    });
+    await carryOut(action('reportFailure', 'y', { ...given, containerId: null, exitCode: null }));
+    expect(replica.get(failureKey)?.value).toMatchObject({ lastLines: [], exitCode: null });
+  });
+});
+
+describe('removeVolume', () => {
+  const remove = (volume: string) => action('removeVolume', 'v', { project: 'shop', volume });
+
+  test.each([
+    ['of this cluster', { [label.cluster]: cluster }],
+    ['that docker compose made for the project', { [composeLabel.project]: 'shop' }],
+  ])('removes a volume %s', async (_whose, labels) => {
+    engine.volumes.set('shop_data', labels);
+    await carryOut(remove('shop_data'));
+    expect(engine.volumes.size).toBe(0);
+  });
+
+  test('keeps a volume that is neither, and passes over one that is gone', async () => {
+    engine.volumes.set('shop_data', { [composeLabel.project]: 'other' });
+    await carryOut(remove('shop_data'));
+    expect(engine.volumes.size).toBe(1);
+    expect(log).toContain('volume shop_data is not of project shop');
+    log = '';
+    await carryOut(remove('gone'));
+    expect(log).not.toContain('failed');
+  });
+});
+
+describe('order', () => {
+  function gate(call: string): () => void {
+    let open = (): void => undefined;
+    engine.gates.set(call, new Promise<void>((resolve) => (open = resolve)));
+    return () => {
+      engine.gates.delete(call);
+      open();
+    };
+  }
+
+  test('two actions with one subject never run at the same time, and keep their order', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels);
+    const open = gate('rename');
+    const rename = (name: string) => action('rename', 'one', { containerId: id, name });
+    executor.execute([rename('first'), rename('second')]);
+    await vi.waitFor(() => expect(engine.calls).toEqual(['rename first']));
+    expect([...executor.inFlight()]).toEqual(['one']);
+    open();
+    await vi.waitFor(() => expect(engine.calls).toEqual(['rename first', 'rename second']));
+  });
+
+  test('a new plan replaces what has not begun', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels);
+    const open = gate('rename');
+    const rename = (name: string) => action('rename', 'one', { containerId: id, name });
+    executor.execute([rename('first'), rename('second')]);
+    await vi.waitFor(() => expect(engine.calls).toEqual(['rename first']));
+    executor.execute([rename('third')]);
+    open();
+    await vi.waitFor(() => expect(engine.calls).toEqual(['rename first', 'rename third']));
+  });
+
+  test('at most eight run at once, the ninth follows', async () => {
+    const open = gate('rename');
+    const { id } = engine.add('shop-web-1', ownLabels);
+    executor.execute(
+      Array.from({ length: 9 }, (_, index) =>
+        action('rename', `subject${index}`, { containerId: id, name: `name${index}` }),
+      ),
+    );
+    await vi.waitFor(() => expect(engine.calls).toHaveLength(8));
+    expect(executor.inFlight().size).toBe(8);
+    open();
+    await vi.waitFor(() => expect(engine.calls).toHaveLength(9));
+  });
+
+  test('a failed action rests, longer each time, while others go on', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels);
+    const rename = action('rename', 'one', { containerId: id, name: 'x' });
+    const fail = () => engine.failures.set('rename', new TscError('E_X', 'no'));
+    fail();
+    await carryOut(rename);
+    await carryOut(rename);
+    expect(engine.calls).toHaveLength(1);
+    await carryOut(action('drain', 'one', { containerId: id }));
+    expect(observed).toContain('draining shop-web-1 true');
+
+    nowMs += 1_000;
+    fail();
+    await carryOut(rename);
+    expect(engine.calls).toHaveLength(2);
+    nowMs += 1_999;
+    await carryOut(rename);
+    expect(engine.calls).toHaveLength(2);
+    nowMs += 1;
+    await carryOut(rename);
+    expect(engine.calls).toHaveLength(3);
+    // It went well, so the next failure rests one second again.
+    fail();
+    await carryOut(rename);
+    nowMs += 1_000;
+    await carryOut(rename);
+    expect(engine.calls).toHaveLength(5);
+  });
+
+  test('listeners hear of the end of each action, until they are taken off', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels);
+    let count = 0;
+    const off = executor.onDone(() => (count += 1));
+    await carryOut(action('drain', 'one', { containerId: id }));
+    await vi.waitFor(() => expect(count).toBe(1));
+    off();
+    await carryOut(action('drain', 'one', { containerId: id }));
+    expect(count).toBe(1);
+  });
+
+  test('stop begins nothing more and waits for what runs', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels);
+    const open = gate('rename');
+    const rename = (name: string) => action('rename', 'one', { containerId: id, name });
+    executor.execute([rename('first'), rename('second')]);
+    await vi.waitFor(() => expect(engine.calls).toEqual(['rename first']));
+    const stopped = executor.stop();
+    open();
+    await stopped;
+    executor.execute([rename('third')]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(engine.calls).toEqual(['rename first']);
+  });
+});
