@@ -1,0 +1,317 @@
+/**
+ * The accepting agent: carries a request over the border from "asked for" to "written down". It
+ * gathers what the pure part (src/plan/accept.ts) cannot know, lets it decide, and writes the
+ * revision before the pointer that names it. One change of a project at a time; a change that was
+ * decided on an older state is refused, never merged. Until the pointer is written nothing has
+ * happened; after it the change no longer needs this agent or the command.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type Dockerode from 'dockerode';
+import { TscError } from '../src/lib/errors.ts';
+import type { Plan } from '../src/model/action.ts';
+import type {
+  ChangeAnswer,
+  DownRequest,
+  PlannedStep,
+  ScaleRequest,
+  UpAnswer,
+  UpRequest,
+} from '../src/model/api.ts';
+import type { MachineId } from '../src/model/ids.ts';
+import { composeLabel, label } from '../src/model/names.ts';
+import type { Entry, RecordReader } from '../src/model/record.ts';
+import { recordKey } from '../src/model/record.ts';
+import type { Replica } from '../src/model/replica.ts';
+import type { View, ViewContext } from '../src/model/view.ts';
+import type { AcceptedUp } from '../src/plan/accept.ts';
+import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
+import { foresee } from '../src/plan/foresee.ts';
+import { buildView } from '../src/view/build-view.ts';
+import { ensureOnTargets, gatherImages } from './accept-images.ts';
+import type { ProjectChanges } from './api-routes.ts';
+import type { Log } from './log.ts';
+
+/** 2: with this machine three copies; more would make a change wait for the slowest. */
+const wantedCopyCount = 2;
+
+/** 3 s: a link that is up answers within a fraction of that; then the change goes on by itself. */
+const copyTimeoutMs = 3_000;
+
+/** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
+const settlePollMs = 100;
+
+/** 10 s: listing containers is answered from memory; longer is an engine that hangs. */
+const listMs = 10_000;
+
+export interface AcceptorComponents {
+  readonly replica: Replica;
+  readonly viewContext: () => ViewContext;
+  /** `plan` of src/plan: what `view.self` would do. */
+  readonly plan: (view: View) => Plan;
+  /** The engine of any machine, through this agent's own API. */
+  readonly docker: (machine: MachineId) => Promise<Dockerode>;
+  readonly newId: () => string;
+  readonly log: Log;
+}
+
+export class Acceptor implements ProjectChanges {
+  readonly #components: AcceptorComponents;
+  /** By project: the end of the change that is under way. */
+  readonly #last = new Map<string, Promise<unknown>>();
+
+  constructor(components: AcceptorComponents) {
+    this.#components = components;
+  }
+
+  up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer> {
+    return this.#oneAtATime(project, () => this.#up(project, request, signal));
+  }
+
+  /** @returns hlc 0 when there was nothing to take down */
+  down(project: string, request: DownRequest): Promise<ChangeAnswer> {
+    return this.#oneAtATime(project, async () => {
+      const { replica } = this.#components;
+      await this.#settled();
+      const view = this.#view();
+      const accepted = acceptDown(view, project, request, this.#facts(view));
+      if (accepted.tombstone === undefined) return { hlc: 0, storedOnCount: 0 };
+      const key = recordKey.pointer(project);
+      const { hlc } = await replica.write(key, accepted.tombstone);
+      for (const operation of accepted.operationsToClear) await this.#clear(operation);
+      return { hlc, storedOnCount: await this.#stored(view, key, hlc) };
+    });
+  }
+
+  scale(project: string, request: ScaleRequest): Promise<ChangeAnswer> {
+    return this.#oneAtATime(project, async () => {
+      await this.#settled();
+      const view = this.#view();
+      if (view.projects.get(project)?.pointer === undefined) throw unknownProject(project);
+      let stored: ChangeAnswer = { hlc: 0, storedOnCount: 0 };
+      for (const { key, value } of acceptScale(view, project, request)) {
+        const { hlc } = await this.#components.replica.write(key, value);
+        stored = { hlc, storedOnCount: await this.#stored(view, key, hlc) };
+      }
+      return stored;
+    });
+  }
+
+  /** An agent that has just started may not know yet what the others have: see the guards. */
+  async #settled(signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      const { guards } = this.#components.viewContext();
+      if (!guards.includes('booting') && !guards.includes('stale')) return;
+      signal?.throwIfAborted();
+      await sleep(settlePollMs);
+    }
+  }
+
+  async #up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer> {
+    await this.#settled(signal);
+    const first = this.#view();
+    const newId = this.#components.newId;
+    // What can be refused without asking anybody is refused at once.
+    const draft = acceptUp(first, request, { ...this.#facts(first), images: {}, newId });
+    const services = Object.keys(draft.pointer.services).filter(
+      (name) =>
+        request.project.services[name] !== undefined &&
+        (request.services.length === 0 || request.services.includes(name)),
+    );
+    const [notes, images] = await Promise.all([
+      this.#refuseForeign(first, project),
+      gatherImages(
+        first,
+        request.project,
+        { services, mayPull: !request.isDryRun },
+        this.#components,
+      ),
+    ]);
+    const facts = { ...this.#facts(first), images: images.images, newId };
+    let accepted = acceptUp(this.#view(), request, facts);
+    if (!request.isDryRun) {
+      await ensureOnTargets(first, request.project, targetsOf(accepted), images, this.#components);
+    }
+    signal.throwIfAborted();
+    // Decided anew on what is known now, and from here to the pointer without a pause in between.
+    const view = this.#view();
+    accepted = acceptUp(view, request, facts);
+    const allNotes = [...notes, ...images.notes, ...accepted.notes];
+    if (request.isDryRun) return this.#dryRun(view, project, accepted, allNotes);
+    const pointerHlc = await this.#write(project, accepted);
+    this.#components.log.info('accepted a change', { project, changed: accepted.changed.join() });
+    return {
+      ...answerOf(view, accepted),
+      notes: allNotes,
+      pointerHlc,
+      storedOnCount: await this.#stored(view, recordKey.pointer(project), pointerHlc),
+    };
+  }
+
+  /** @throws TscError E_PROJECT_CHANGED when another pointer came in meanwhile */
+  async #write(project: string, accepted: AcceptedUp): Promise<number> {
+    const { replica } = this.#components;
+    const { hash, record } = accepted.revision;
+    const revisionKey = recordKey.revision(project, hash);
+    if ((replica.get(revisionKey)?.value ?? null) === null) {
+      await replica.write(revisionKey, record);
+    }
+    const parent = this.#view().projects.get(project)?.pointerHlc ?? null;
+    if (parent !== accepted.pointer.parent) {
+      throw new TscError('E_PROJECT_CHANGED', `project ${project} was changed by someone else`, {
+        hint: 'look at what they did, and run the command again. Nothing of yours was applied',
+      });
+    }
+    const { hlc } = await replica.write(recordKey.pointer(project), accepted.pointer);
+    for (const key of accepted.operationsToClear) await this.#clear(key);
+    for (const { key, value } of accepted.operationsToWrite) await replica.write(key, value);
+    return hlc;
+  }
+
+  /** What each machine would do if the change were written now. */
+  #dryRun(view: View, project: string, accepted: AcceptedUp, notes: readonly string[]): UpAnswer {
+    const { replica, viewContext, plan } = this.#components;
+    const { hash, record } = accepted.revision;
+    const pointerHlc = view.projects.get(project)?.pointerHlc ?? 0;
+    const entry = (key: string, value: unknown, hlc = pointerHlc + 1): Entry => ({
+      key,
+      origin: view.self,
+      hlc,
+      value,
+    });
+    const writes = [
+      entry(recordKey.revision(project, hash), record),
+      entry(recordKey.pointer(project), accepted.pointer),
+      ...accepted.operationsToClear.map((key) => entry(key, null)),
+      // As when they are written: an operation holds only while it is newer than the pointer.
+      ...accepted.operationsToWrite.map(({ key, value }) => entry(key, value, pointerHlc + 2)),
+    ];
+    const supposed = buildView(overlay(replica, writes), { ...viewContext(), guards: [] });
+    const { steps, waiting, isComplete } = foresee(supposed, project, plan);
+    return {
+      ...answerOf(view, accepted),
+      pointerHlc,
+      storedOnCount: 0,
+      notes: [
+        ...notes,
+        ...waiting,
+        ...(isComplete ? [] : ['only the first steps are shown: more follow in the same way']),
+      ],
+      steps,
+    };
+  }
+
+  /**
+   * Containers that carry the project's Compose label and are not this cluster's.
+   * @throws TscError E_FOREIGN_CONTAINERS
+   */
+  async #refuseForeign(view: View, project: string): Promise<readonly string[]> {
+    const notes: string[] = [];
+    const foreign: string[] = [];
+    const filters = JSON.stringify({ label: [`${composeLabel.project}=${project}`] });
+    await Promise.all(
+      [...view.machines.values()].map(async ({ id, name, liveness }) => {
+        if (liveness !== 'reachable') return;
+        try {
+          const engine = await this.#components.docker(id);
+          const abortSignal = AbortSignal.timeout(listMs);
+          const found = await engine.listContainers({ all: true, filters, abortSignal });
+          for (const { Names, Id, Labels } of found) {
+            if (Labels[label.cluster] === view.cluster) continue;
+            foreign.push(`${Names[0]?.replace(/^\//, '') ?? Id.slice(0, 12)} on ${name}`);
+          }
+        } catch (error) {
+          const why = error instanceof Error ? error.message : String(error);
+          notes.push(`${name}: its containers could not be listed: ${why.trim()}`);
+        }
+      }),
+    );
+    if (foreign.length === 0) return notes.sort();
+    throw new TscError(
+      'E_FOREIGN_CONTAINERS',
+      `project ${project} has containers that tsc-compose did not make: ${foreign.sort().join(', ')}`,
+      {
+        hint:
+          `remove them (docker compose -p ${project} down), or choose another name with -p. ` +
+          'Nothing has been changed',
+      },
+    );
+  }
+
+  /** @returns on how many machines the record is durable, this one included */
+  async #stored(view: View, key: string, hlc: number): Promise<number> {
+    const wanted = Math.min(wantedCopyCount, reachableCount(view) - 1);
+    if (wanted <= 0) return 1;
+    return 1 + (await this.#components.replica.replicated(key, hlc, wanted, copyTimeoutMs));
+  }
+
+  async #clear(key: string): Promise<void> {
+    const entry = this.#components.replica.get(key);
+    if (entry !== undefined && entry.value !== null) {
+      await this.#components.replica.write(key, null);
+    }
+  }
+
+  #view(): View {
+    return buildView(this.#components.replica, this.#components.viewContext());
+  }
+
+  #facts(view: View): { readonly self: MachineId; readonly nowMs: number } {
+    return { self: view.self, nowMs: view.nowMs };
+  }
+
+  #oneAtATime<T>(project: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(project) ?? Promise.resolve();
+    // What became of the change before is its author's business.
+    const result = before.then(work, work);
+    this.#last.set(project, result);
+    const forget = (): void => {
+      if (this.#last.get(project) === result) this.#last.delete(project);
+    };
+    result.then(forget, forget);
+    return result;
+  }
+}
+
+function answerOf(view: View, accepted: AcceptedUp) {
+  return {
+    reachableCount: reachableCount(view),
+    machineCount: view.machines.size,
+    changed: accepted.changed,
+    // Those that this change removes are no longer orphans.
+    orphans: accepted.pointer.orphans,
+    steps: [] as readonly PlannedStep[],
+  };
+}
+
+/** Where the changed services are placed. */
+function targetsOf(accepted: AcceptedUp): ReadonlyMap<string, ReadonlySet<MachineId>> {
+  return new Map(
+    accepted.changed.map((name) => [
+      name,
+      new Set(Object.values(accepted.pointer.services[name]?.slots ?? {})),
+    ]),
+  );
+}
+
+function reachableCount(view: View): number {
+  return [...view.machines.values()].filter(({ liveness }) => liveness === 'reachable').length;
+}
+
+/** The records as they would be with the writes; in key order, as the reader promises. */
+function overlay(base: RecordReader, writes: readonly Entry[]): RecordReader {
+  const written = new Map(writes.map((entry) => [entry.key, entry]));
+  return {
+    get: (key) => written.get(key) ?? base.get(key),
+    entries: (prefix) =>
+      [
+        ...[...base.entries(prefix)].filter(({ key }) => !written.has(key)),
+        ...writes.filter(({ key }) => key.startsWith(prefix)),
+      ].sort((a, b) => (a.key < b.key ? -1 : 1)),
+  };
+}
+
+function unknownProject(project: string): TscError {
+  return new TscError('E_PROJECT_NONE', `project ${project} is not running`, {
+    hint: 'see `tsc-compose ls`; start it with `tsc-compose up`',
+  });
+}

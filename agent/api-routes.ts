@@ -1,0 +1,244 @@
+/**
+ * The routes of the agent's API and the guards of their requests. The same table serves the unix
+ * socket (trusted: whoever may open it may do anything) and other members over RPC, who get only
+ * what `isForPeers` marks. A guard checks shapes, never meaning: meaning belongs to the acceptor.
+ */
+import { TscError } from '../src/lib/errors.ts';
+import type {
+  ChangeAnswer,
+  DownRequest,
+  InfoAnswer,
+  InitRequest,
+  JoinRequest,
+  ScaleRequest,
+  TokenAnswer,
+  UpAnswer,
+  UpRequest,
+} from '../src/model/api.ts';
+import type { Snapshot } from '../src/model/snapshot.ts';
+
+/** What changes projects; agent/accept.ts. */
+export interface ProjectChanges {
+  up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer>;
+  down(project: string, request: DownRequest): Promise<ChangeAnswer>;
+  scale(project: string, request: ScaleRequest): Promise<ChangeAnswer>;
+}
+
+/** What changes who belongs to the cluster. */
+export interface ClusterChanges {
+  init(request: InitRequest): Promise<InfoAnswer>;
+  token(): Promise<TokenAnswer>;
+  join(request: JoinRequest): Promise<InfoAnswer>;
+}
+
+export interface RouteComponents {
+  readonly info: () => InfoAnswer;
+  /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
+  readonly snapshot: () => Snapshot;
+  /** Undefined while this machine belongs to no cluster. */
+  readonly projects: () => ProjectChanges | undefined;
+  readonly cluster: ClusterChanges;
+}
+
+export interface RouteCall {
+  readonly parameters: readonly string[];
+  readonly body: unknown;
+  readonly signal: AbortSignal;
+}
+
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  readonly pattern: RegExp;
+  readonly isForPeers: boolean;
+  readonly handle: (call: RouteCall) => unknown;
+}
+
+/** @returns the routes that answer with JSON; watch and Docker are streams and live in api.ts */
+export function jsonRoutes(components: RouteComponents): readonly Route[] {
+  const projects = (): ProjectChanges => {
+    const changes = components.projects();
+    if (changes === undefined) throw noCluster();
+    return changes;
+  };
+  return [
+    { method: 'GET', pattern: /^\/v1\/info$/, isForPeers: true, handle: () => components.info() },
+    {
+      method: 'GET',
+      pattern: /^\/v1\/snapshot$/,
+      isForPeers: true,
+      handle: () => components.snapshot(),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/up$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body, signal }) =>
+        projects().up(projectName(project), upRequest(project, body), signal),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/down$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        projects().down(projectName(project), downRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/scale$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        projects().scale(projectName(project), scaleRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/cluster\/init$/,
+      isForPeers: false,
+      handle: ({ body }) => components.cluster.init(initRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/cluster\/token$/,
+      isForPeers: false,
+      handle: () => components.cluster.token(),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/cluster\/join$/,
+      isForPeers: false,
+      handle: ({ body }) => components.cluster.join(joinRequest(body)),
+    },
+  ];
+}
+
+/** What every call that needs a cluster says on a machine that has none. */
+export function noCluster(): TscError {
+  return new TscError('E_CLUSTER_NONE', 'this machine belongs to no cluster yet', {
+    hint: 'run `tsc-compose machine init` here, or `tsc-compose machine join TOKEN`',
+  });
+}
+
+/** The HTTP status of an error's code; the client only looks at the code. */
+export function statusOf(code: string): number {
+  if (code === 'E_INTERNAL') return 500;
+  if (code === 'E_REQUEST_FORBIDDEN') return 403;
+  if (/_(NOT_FOUND|NONE|UNKNOWN)$/.test(code)) return 404;
+  if (code.endsWith('_UNREACHABLE')) return 502;
+  if (/^E_REQUEST|_SYNTAX$|_INVALID$|^E_TOKEN/.test(code)) return 400;
+  return 409;
+}
+
+type Fields = { readonly [key: string]: unknown };
+
+function fieldsOf(body: unknown): Fields {
+  if (isFields(body)) return body;
+  throw bad('the body must be a JSON object');
+}
+
+function projectName(name: string): string {
+  if (/^[a-z0-9][a-z0-9_-]*$/.test(name)) return name;
+  throw bad(
+    `"${name}" is no project name: lower-case letters, digits, - and _, the first a letter or digit`,
+  );
+}
+
+function upRequest(name: string, body: unknown): UpRequest {
+  const fields = fieldsOf(body);
+  const { project, user } = fields;
+  if (!isFields(project) || !isFields(project.services) || typeof project.name !== 'string') {
+    throw bad('"project" must be a Compose project with a name and services');
+  }
+  for (const [service, definition] of Object.entries(project.services)) {
+    if (!isFields(definition)) throw bad(`"project.services.${service}" must be an object`);
+  }
+  if (project.name !== name) {
+    throw bad(`the project is named "${project.name}", the request was for "${name}"`);
+  }
+  return {
+    // The loader has validated it against the Compose schema; here only the shape that
+    // everything below relies on is checked.
+    project: project as unknown as UpRequest['project'],
+    services: strings(fields, 'services'),
+    disabledServices:
+      fields.disabledServices === undefined ? [] : strings(fields, 'disabledServices'),
+    scale: counts(fields, 'scale'),
+    removeOrphans: flag(fields, 'removeOrphans'),
+    isDryRun: flag(fields, 'isDryRun'),
+    forceRecreate: flag(fields, 'forceRecreate'),
+    contents: texts(fields, 'contents'),
+    workingDir: text(fields, 'workingDir'),
+    composeFiles: strings(fields, 'composeFiles'),
+    ...(typeof user === 'string' ? { user } : {}),
+  };
+}
+
+function downRequest(body: unknown): DownRequest {
+  const fields = fieldsOf(body);
+  const { user } = fields;
+  return { volumes: flag(fields, 'volumes'), ...(typeof user === 'string' ? { user } : {}) };
+}
+
+function scaleRequest(body: unknown): ScaleRequest {
+  const scale = counts(fieldsOf(body), 'scale');
+  if (Object.keys(scale).length === 0) throw bad('"scale" names no service');
+  return { scale };
+}
+
+function initRequest(body: unknown): InitRequest {
+  const fields = fieldsOf(body);
+  const { range } = fields;
+  if (range !== undefined && typeof range !== 'string') throw bad('"range" must be a string');
+  return { endpoints: strings(fields, 'endpoints'), ...(range === undefined ? {} : { range }) };
+}
+
+function joinRequest(body: unknown): JoinRequest {
+  const fields = fieldsOf(body);
+  return { token: text(fields, 'token'), endpoints: strings(fields, 'endpoints') };
+}
+
+function text(fields: Fields, key: string): string {
+  const value = fields[key];
+  if (typeof value === 'string') return value;
+  throw bad(`"${key}" must be a string`);
+}
+
+function flag(fields: Fields, key: string): boolean {
+  const value = fields[key];
+  if (typeof value === 'boolean') return value;
+  throw bad(`"${key}" must be true or false`);
+}
+
+function strings(fields: Fields, key: string): readonly string[] {
+  const value = fields[key];
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
+  throw bad(`"${key}" must be a list of strings`);
+}
+
+function texts(fields: Fields, key: string): Readonly<Record<string, string>> {
+  const entries = Object.entries(fieldsOf(fields[key] ?? {}));
+  return Object.fromEntries(
+    entries.map(([name, value]) => {
+      if (typeof value !== 'string') throw bad(`"${key}.${name}" must be a string`);
+      return [name, value];
+    }),
+  );
+}
+
+function counts(fields: Fields, key: string): Readonly<Record<string, number>> {
+  const entries = Object.entries(fieldsOf(fields[key] ?? {}));
+  return Object.fromEntries(
+    entries.map(([name, value]) => {
+      if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+        throw bad(`"${key}.${name}" must be a whole number, 0 or more`);
+      }
+      return [name, value];
+    }),
+  );
+}
+
+function bad(why: string): TscError {
+  return new TscError('E_REQUEST_INVALID', why);
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

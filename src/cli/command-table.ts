@@ -1,0 +1,71 @@
+/**
+ * The commands by name. Only the module of the command that was asked for is loaded, so that
+ * `--help` and `ps` pay for neither dockerode nor the Compose loader nor ink.
+ */
+import type { CommandModule } from './cli.ts';
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+export const commandTable: readonly CommandEntry[] = [
+  entry(
+    'up',
+    'Create or update the services and wait until they are ready',
+    () => import('./commands/up.ts'),
+  ),
+  entry(
+    'down',
+    'Stop and remove the containers of the project',
+    () => import('./commands/down.ts'),
+  ),
+  entry('ps', 'List containers, on whichever machine they are', () => import('./commands/ps.ts')),
+  entry(
+    'status',
+    'Show machines, services and replicas, live',
+    () => import('./commands/status.ts'),
+  ),
+  entry('ls', 'List projects', () => import('./commands/ls.ts')),
+  entry(
+    'logs',
+    'Show the output of containers of all machines',
+    () => import('./commands/logs.ts'),
+  ),
+  entry('exec', 'Run a command in a running container', () => import('./commands/exec.ts')),
+  entry('scale', 'Set the number of replicas of services', () => import('./commands/scale.ts')),
+  entry('config', 'Print the project as it was understood', () => import('./commands/config.ts'), [
+    'convert',
+  ]),
+  entry(
+    'check',
+    'Say what of the file is honoured, translated or refused',
+    () => import('./commands/check.ts'),
+  ),
+  entry(
+    'push',
+    'Bring images to the machines, only the layers they lack',
+    () => import('./commands/push.ts'),
+  ),
+  entry(
+    'machine',
+    'Form the cluster: init, token, join, ls',
+    () => import('./commands/machine.ts'),
+  ),
+  entry(
+    'version',
+    'Print the version of the command and of the agent',
+    () => import('./commands/version.ts'),
+  ),
+];
+
+function entry(
+  name: string,
+  summary: string,
+  load: () => Promise<CommandModule>,
+  aliases: readonly string[] = [],
+): CommandEntry {
+  return { name, aliases, summary, load };
+}

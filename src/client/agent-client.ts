@@ -1,0 +1,103 @@
+/**
+ * The agent's API as typed calls (src/model/api.ts, src/model/snapshot.ts). One agent answers for
+ * the whole cluster; `docker(machine)` is the Docker API of any machine through it, so logs, exec
+ * and inspect are ordinary dockerode calls wherever the container is.
+ */
+import type Dockerode from 'dockerode';
+import type {
+  ChangeAnswer,
+  DownRequest,
+  InfoAnswer,
+  InitRequest,
+  JoinRequest,
+  ScaleRequest,
+  TokenAnswer,
+  UpAnswer,
+  UpRequest,
+} from '../model/api.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { questionTimeoutMs } from './limits.ts';
+import { requestJson } from './request.ts';
+import type { WatchOptions } from './watch.ts';
+
+export type FollowOptions = Omit<WatchOptions, 'socketPath' | 'signal'>;
+
+export class AgentClient {
+  readonly socketPath: string;
+
+  constructor(socketPath: string) {
+    this.socketPath = socketPath;
+  }
+
+  info(signal?: AbortSignal): Promise<InfoAnswer> {
+    return this.#get<InfoAnswer>('/v1/info', signal);
+  }
+
+  snapshot(signal?: AbortSignal): Promise<Snapshot> {
+    return this.#get<Snapshot>('/v1/snapshot', signal);
+  }
+
+  /**
+   * Calls back with every snapshot, the present one first, until the signal fires. An agent that
+   * restarts meanwhile is waited for.
+   */
+  async watch(
+    onSnapshot: (snapshot: Snapshot) => void,
+    signal: AbortSignal,
+    options: FollowOptions = {},
+  ): Promise<void> {
+    const { watchSnapshots } = await import('./watch.ts');
+    await watchSnapshots(onSnapshot, { ...options, socketPath: this.socketPath, signal });
+  }
+
+  up(project: string, request: UpRequest, signal?: AbortSignal): Promise<UpAnswer> {
+    return this.#post<UpAnswer>(`/v1/projects/${encodeURIComponent(project)}/up`, request, signal);
+  }
+
+  down(project: string, request: DownRequest, signal?: AbortSignal): Promise<ChangeAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/down`;
+    return this.#post<ChangeAnswer>(path, request, signal);
+  }
+
+  scale(project: string, request: ScaleRequest, signal?: AbortSignal): Promise<ChangeAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/scale`;
+    return this.#post<ChangeAnswer>(path, request, signal);
+  }
+
+  init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {
+    return this.#post<InfoAnswer>('/v1/cluster/init', request, signal);
+  }
+
+  token(signal?: AbortSignal): Promise<TokenAnswer> {
+    return this.#post<TokenAnswer>('/v1/cluster/token', {}, signal);
+  }
+
+  join(request: JoinRequest, signal?: AbortSignal): Promise<InfoAnswer> {
+    return this.#post<InfoAnswer>('/v1/cluster/join', request, signal);
+  }
+
+  /**
+   * @param machine id or name
+   * @returns dockerode over that machine's engine, forwarded by this agent
+   */
+  async docker(machine: string): Promise<Dockerode> {
+    const { default: Docker } = await import('dockerode');
+    // docker-modem puts `version` before every path: here it is the forward's prefix.
+    const version = `v1/machines/${encodeURIComponent(machine)}/docker`;
+    // Host and protocol are given so that DOCKER_HOST of the environment does not take over.
+    return new Docker({ host: '', protocol: 'http', socketPath: this.socketPath, version });
+  }
+
+  // The agent speaks the version of the API that the model describes: answers are not validated
+  // again, and a newer agent's further fields do no harm.
+  async #get<T>(path: string, signal: AbortSignal | undefined): Promise<T> {
+    const { socketPath } = this;
+    const timeoutMs = questionTimeoutMs;
+    return (await requestJson({ socketPath, method: 'GET', path, timeoutMs, signal })) as T;
+  }
+
+  async #post<T>(path: string, body: unknown, signal: AbortSignal | undefined): Promise<T> {
+    const { socketPath } = this;
+    return (await requestJson({ socketPath, method: 'POST', path, body, signal })) as T;
+  }
+}

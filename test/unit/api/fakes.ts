@@ -1,0 +1,175 @@
+/** Real servers and real streams in place of an engine and of other machines. */
+import type * as http from 'node:http';
+import { type Duplex, duplexPair } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import type { ApiComponents, LocalDocker } from '../../../agent/api.ts';
+import { TscError } from '../../../src/lib/errors.ts';
+import type { InfoAnswer } from '../../../src/model/api.ts';
+import type { MachineId } from '../../../src/model/ids.ts';
+import type { Snapshot } from '../../../src/model/snapshot.ts';
+import type { MachineView } from '../../../src/model/view.ts';
+
+export const m1 = 'machineone' as MachineId;
+export const m2 = 'machinetwo' as MachineId;
+
+export function aMachine(id: MachineId, name: string): MachineView {
+  return {
+    id,
+    name,
+    labels: {},
+    publicKey: 'pk',
+    wgPublicKey: 'wg',
+    meshIp: 'fd00::1',
+    endpoints: ['192.0.2.1:51820'],
+    subnet: '10.210.1.0/24',
+    gatewayIp: '10.210.1.1',
+    range: '10.210.0.0/16',
+    platform: 'linux/amd64',
+    cpuCount: 2,
+    memoryBytes: 2 * 1024 ** 3,
+    versions: { agent: '0.1.0', engine: '28.5.2', protocol: 1, plan: 1 },
+    admittedHlc: 1,
+    isDrained: false,
+    hasIngress: true,
+    publishes: true,
+    liveness: 'reachable',
+    isAble: true,
+    connectedSinceMs: 0,
+  };
+}
+
+export function aSnapshot(changes: Partial<Snapshot> = {}): Snapshot {
+  return {
+    self: m1,
+    cluster: 'c1',
+    nowMs: 1_000_000,
+    guards: [],
+    machines: [aMachine(m1, 'm1'), aMachine(m2, 'm2')],
+    projects: [],
+    containers: [],
+    failures: [],
+    waiting: [],
+    ...changes,
+  };
+}
+
+export interface FakeAgent {
+  readonly components: ApiComponents;
+  readonly calls: unknown[];
+  readonly faults: unknown[];
+  snapshot: Snapshot;
+  hasCluster: boolean;
+  change(): void;
+}
+
+/** Components that note what they were asked and answer what the test set. */
+export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
+  const listeners = new Set<() => void>();
+  const info: InfoAnswer = {
+    agentVersion: '0.1.0',
+    machine: m1,
+    machineName: 'm1',
+    cluster: 'c1',
+    engine: '28.5.2',
+  };
+  const agent: FakeAgent = {
+    calls: [],
+    faults: [],
+    snapshot: aSnapshot(),
+    hasCluster: true,
+    change: () => {
+      for (const listener of listeners) listener();
+    },
+    components: {
+      info: () => info,
+      snapshot: () => {
+        if (agent.hasCluster) return agent.snapshot;
+        throw new TscError('E_CLUSTER_NONE', 'no cluster', { hint: 'init' });
+      },
+      subscribe: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      projects: () =>
+        agent.hasCluster
+          ? {
+              up: async (project, request) => {
+                agent.calls.push(['up', project, request.services]);
+                return {
+                  pointerHlc: 7,
+                  storedOnCount: 2,
+                  reachableCount: 2,
+                  machineCount: 2,
+                  changed: [],
+                  orphans: [],
+                  notes: [],
+                  steps: [],
+                };
+              },
+              down: async (project, request) => {
+                agent.calls.push(['down', project, request]);
+                return { hlc: 8, storedOnCount: 2 };
+              },
+              scale: async (project, request) => {
+                agent.calls.push(['scale', project, request]);
+                return { hlc: 9, storedOnCount: 2 };
+              },
+            }
+          : undefined,
+      cluster: {
+        init: async (request) => {
+          agent.calls.push(['init', request]);
+          return info;
+        },
+        token: async () => ({ token: 'word', expiresMs: 5 }),
+        join: async (request) => {
+          agent.calls.push(['join', request]);
+          return info;
+        },
+      },
+      localDocker: engineNamed('one'),
+      connectRpc: () => Promise.reject(new Error('no way')),
+      reportFault: (error) => agent.faults.push(error),
+      ...overrides,
+    },
+  };
+  return agent;
+}
+
+/** A stand-in for an engine: answers who it is, echoes bodies, and echoes upgraded streams. */
+export function engineNamed(name: string): LocalDocker {
+  const answer = async (
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    url: string,
+  ): Promise<void> => {
+    const body = await text(request);
+    const isMissing = url.startsWith('/missing');
+    response.writeHead(isMissing ? 404 : 200, { 'content-type': 'application/json' });
+    const found = { engine: name, method: request.method, url, body };
+    response.end(JSON.stringify(isMissing ? { message: 'No such container: x' } : found));
+  };
+  return {
+    request(request, response, path) {
+      void answer(request, response, path);
+    },
+    upgrade(_request, socket, head, path) {
+      socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
+      socket.write(`${name} ${path} `);
+      if (head.length > 0) socket.write(head);
+      socket.pipe(socket);
+    },
+  };
+}
+
+/** Lets one fake agent reach another's API, as RPC does. */
+export function wire(serve: (stream: Duplex) => void) {
+  return async () => {
+    const [near, far] = duplexPair();
+    // As on a real connection, what one side gives up the other sees closed.
+    near.once('close', () => far.destroy());
+    far.once('close', () => near.destroy());
+    serve(far);
+    return near;
+  };
+}
