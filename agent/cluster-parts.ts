@@ -1,0 +1,317 @@
+/**
+ * Everything of an agent that needs a cluster: the drivers, the observer, the executor and the
+ * evaluation that ties them together. Made when the machine founds or joins a cluster, or at the
+ * start of an agent that is in one. It wires and orders; it decides nothing.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Docker from 'dockerode';
+import type { ClusterId } from '../src/model/ids.ts';
+import { bridgeDevice, engineNetwork, label, wgDevice } from '../src/model/names.ts';
+import type { Snapshot } from '../src/model/snapshot.ts';
+import type { MachineView, View, ViewContext } from '../src/model/view.ts';
+import { heldSlots } from '../src/plan/held.ts';
+import { ownersOf } from '../src/plan/owner.ts';
+import { plan } from '../src/plan/plan.ts';
+import { renderDns } from '../src/render/dns.ts';
+import { renderFirewall } from '../src/render/firewall.ts';
+import { renderIngress } from '../src/render/ingress.ts';
+import { renderUpstreams } from '../src/render/ingress-upstreams.ts';
+import { type ExtraPeer, meshMtu, renderMesh } from '../src/render/mesh.ts';
+import { renderResolvConf } from '../src/render/resolv-conf.ts';
+import { isBehind } from '../src/view/behind.ts';
+import { buildView } from '../src/view/build-view.ts';
+import { toSnapshot } from '../src/view/snapshot.ts';
+import { CaddyDriver } from './caddy.ts';
+import { ConflictWatch } from './conflict-watch.ts';
+import { DnsServer } from './dns-server.ts';
+import type { Engine } from './engine.ts';
+import type { NetworkSpec } from './engine-network.ts';
+import { Evaluator } from './evaluate.ts';
+import { Executor } from './executor.ts';
+import { ContainerFiles } from './files.ts';
+import type { Identity } from './identity.ts';
+import { LatestWins } from './latest-wins.ts';
+import { LocalFacts } from './local-facts.ts';
+import type { Log } from './log.ts';
+import { NftablesDriver } from './nftables.ts';
+import { Observer } from './observer.ts';
+import type { AgentOptions } from './options.ts';
+import { allAccept } from './readiness-probe.ts';
+import type { AgentReplica } from './replica.ts';
+import { WireguardDriver } from './wireguard.ts';
+
+export interface ClusterPartsComponents {
+  readonly options: AgentOptions;
+  readonly identity: Identity;
+  readonly replica: AgentReplica;
+  readonly engine: Engine;
+  readonly extraPeers: () => readonly ExtraPeer[];
+  readonly log: Log;
+}
+
+const now = (): number => Date.now();
+
+/** 3 s: an engine that is up lists its containers in a fraction of that. */
+const observeMs = 3_000;
+
+export class ClusterParts {
+  readonly cluster: ClusterId;
+  readonly #components: ClusterPartsComponents;
+  readonly #wireguard: WireguardDriver;
+  readonly #mesh: LatestWins<View>;
+  readonly #drivers: readonly LatestWins<View>[];
+  readonly #dns: DnsServer;
+  readonly #observer: Observer;
+  readonly #executor: Executor;
+  readonly #facts: LocalFacts;
+  readonly #evaluator: Evaluator;
+  readonly #conflicts: ConflictWatch;
+  readonly #watchers = new Set<() => void>();
+  #wasEngineUp = false;
+  #unsubscribe: (() => void) | undefined;
+  #isStarted = false;
+  #onSynced: (() => void) | undefined;
+
+  constructor(components: ClusterPartsComponents, cluster: ClusterId) {
+    const { options, identity, replica, engine, log } = components;
+    this.#components = components;
+    this.cluster = cluster;
+    this.#wireguard = new WireguardDriver({
+      privateKey: identity.wgPrivateKey,
+      device: wgDevice,
+      listenPort: options.wgPort,
+      runtimeDir: options.runDir,
+      log: log.part('wireguard'),
+    });
+    const nftables = new NftablesDriver({
+      bridge: bridgeDevice,
+      wireguard: wgDevice,
+      log: log.part('nftables'),
+    });
+    this.#dns = new DnsServer({ log: log.part('dns') });
+    const caddy = new CaddyDriver({
+      docker: new Docker({ socketPath: options.dockerSocket }),
+      image: options.caddyImage,
+      runtimeDir: options.runDir,
+      dataDir: options.dataDir,
+      clusterId: cluster,
+      log: log.part('caddy'),
+    });
+    const driver = (name: string, apply: (view: View) => Promise<void> | void) =>
+      new LatestWins<View>(name, apply, log);
+    this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
+    this.#drivers = [
+      this.#mesh,
+      driver('nftables', async (view) => {
+        const ruleset = renderFirewall(view, view.self);
+        if (ruleset !== null) await nftables.set(ruleset);
+      }),
+      driver('dns', (view) => {
+        const table = renderDns(view, view.self);
+        if (table !== null) this.#dns.set(table);
+      }),
+      driver('caddy', (view) =>
+        caddy.set(renderIngress(view, view.self), renderUpstreams(view, view.self)),
+      ),
+    ];
+    // Before `start` the guards of the gossip do not hold yet: nothing may be planned.
+    const markDirty = (): void => {
+      if (this.#isStarted) this.#evaluator.markDirty();
+    };
+    this.#conflicts = new ConflictWatch({ replica, log: log.part('conflicts') });
+    this.#observer = new Observer(
+      {
+        engine,
+        replica,
+        view: () => this.#evaluator.view(),
+        probe: allAccept,
+        onChange: () => {
+          const isUp = this.#observer.isEngineUp();
+          // An engine that starts flushes its chains, and our rules with them.
+          if (isUp && !this.#wasEngineUp) {
+            nftables.recheck().catch((error: unknown) => {
+              log.warn('the firewall could not be checked', { error });
+            });
+          }
+          this.#wasEngineUp = isUp;
+          replica.setAble(isUp);
+          if (this.#observer.isSynced()) this.#onSynced?.();
+          markDirty();
+        },
+        now,
+        log,
+      },
+      { cluster },
+    );
+    this.#executor = new Executor(
+      {
+        engine,
+        files: new ContainerFiles(options.dataDir),
+        network: () => this.#networkSpec(),
+        resolvConf: (service) => {
+          const own = this.#own();
+          return own && renderResolvConf(own, service.spec, searchDomains());
+        },
+        observer: this.#observer,
+        replica,
+        view: () => this.#evaluator.view(),
+        now,
+        log,
+      },
+      { cluster },
+    );
+    this.#facts = new LocalFacts({
+      listVolumes: () => engine.listOwnVolumes(cluster),
+      inFlight: () => this.#executor.inFlight(),
+      onChange: markDirty,
+      now,
+      log: log.part('facts'),
+    });
+    this.#evaluator = new Evaluator({
+      buildView: () => buildView(replica, this.viewContext()),
+      parts: [
+        ...this.#drivers.map((part, index) => ({
+          name: `driver ${index}`,
+          set: (view: View) => {
+            // The mesh leads to the peers that bring what is missing.
+            if (part === this.#mesh || !isBehind(view)) part.set(view);
+          },
+        })),
+        { name: 'facts', set: (view) => this.#facts.note(view) },
+        { name: 'watchers', set: () => this.#notify() },
+      ],
+      plan: (view) => plan(view, this.#facts.state()),
+      mayPlan: () => this.#observer.isSynced(),
+      execute: (actions) => this.#executor.execute(actions),
+      now,
+      log: log.part('evaluate'),
+    });
+    this.#executor.onDone(() => {
+      this.#facts.refreshVolumes();
+      markDirty();
+    });
+  }
+
+  /**
+   * Looks at the containers before anybody links with this machine: its records may be of before a
+   * power cut, and peers would send traffic to what they name. An engine that is not up yet is not
+   * waited for much longer than one needs that is.
+   */
+  async observe(): Promise<void> {
+    const synced = new Promise<void>((resolve) => {
+      this.#onSynced = resolve;
+    });
+    this.#observer.start();
+    await Promise.race([synced, sleep(observeMs)]);
+    this.#onSynced = undefined;
+  }
+
+  /** Brings the mesh up, so that gossip can listen on its address. */
+  startMesh(): Promise<void> {
+    return this.#setMesh(this.view());
+  }
+
+  /** Follows the engine and the records from now on. */
+  start(): void {
+    this.#unsubscribe = this.#components.replica.subscribe(() => this.#evaluator.markDirty());
+    this.#isStarted = true;
+    this.#conflicts.start();
+    this.#ensureNetwork();
+    this.#evaluator.markDirty();
+  }
+
+  /** Stops acting. Containers, device, firewall and Caddy go on: the machine stays in service. */
+  async stop(): Promise<void> {
+    this.#unsubscribe?.();
+    this.#evaluator.stop();
+    this.#observer.stop();
+    this.#conflicts.stop();
+    await this.#executor.stop();
+    await Promise.all(this.#drivers.map((driver) => driver.stop()));
+    await this.#wireguard.stop();
+    this.#dns.stop();
+  }
+
+  /** Applies the mesh now, with the extra peers of now. */
+  applyMesh(): Promise<void> {
+    return this.#setMesh(this.view());
+  }
+
+  view(): View {
+    return buildView(this.#components.replica, this.viewContext());
+  }
+
+  viewContext(): ViewContext {
+    const { replica } = this.#components;
+    return {
+      self: replica.self,
+      cluster: this.cluster,
+      nowMs: now(),
+      liveness: replica.liveness(),
+      guards: replica.guards(),
+    };
+  }
+
+  snapshot(): Snapshot {
+    const view = this.view();
+    const owners = ownersOf(view);
+    const waiting = [...this.#evaluator.plan.waiting, ...heldSlots(view, owners)];
+    return toSnapshot(view, waiting, owners);
+  }
+
+  /** Calls back after every evaluation: a snapshot may have changed. */
+  subscribe(listener: () => void): () => void {
+    this.#watchers.add(listener);
+    return () => this.#watchers.delete(listener);
+  }
+
+  #notify(): void {
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  #own(): MachineView | undefined {
+    return this.view().machines.get(this.#components.replica.self);
+  }
+
+  async #setMesh(view: View): Promise<void> {
+    const config = renderMesh(view, view.self, this.#components.extraPeers());
+    if (config !== null) {
+      await this.#wireguard.set({ ...config, listenPort: this.#components.options.wgPort });
+    }
+  }
+
+  #networkSpec(): NetworkSpec {
+    const own = this.#own();
+    return {
+      name: engineNetwork,
+      bridge: bridgeDevice,
+      subnet: own?.subnet ?? '',
+      gateway: own?.gatewayIp ?? '',
+      mtu: meshMtu,
+      trustedInterface: wgDevice,
+      labels: { [label.cluster]: this.cluster },
+    };
+  }
+
+  /** The bridge is there before the first container, so that its address and rules are. */
+  #ensureNetwork(): void {
+    const { engine, log } = this.#components;
+    engine.ensureNetwork(this.#networkSpec()).then(
+      () => this.#evaluator.markDirty(),
+      // The first container that is started here tries again, and reports.
+      (error: unknown) => log.warn('the network of the containers is not there yet', { error }),
+    );
+  }
+}
+
+/** Search domains of the machine's own resolv.conf, as Docker passes them on. */
+function searchDomains(): readonly string[] {
+  try {
+    const lines = readFileSync('/etc/resolv.conf', 'utf8').split('\n');
+    const last = lines.filter((line) => /^(search|domain)\s/.test(line)).at(-1);
+    return last?.trim().split(/\s+/).slice(1) ?? [];
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Runs an asynchronous `apply` for the newest value only: while one run is under way, later values
+ * replace each other, and the last of them is applied next. This keeps a slow driver (Caddy) from
+ * holding up a quick one (DNS), and bounds the work however fast the view changes. A run that
+ * fails is reported once per message and tried again with back-off, because no new event may come.
+ */
+import type { Log } from './log.ts';
+
+/** A failed apply is tried again after 0.5 s, doubling up to this. */
+const retryLimitMs = 15_000;
+const retryFirstMs = 500;
+
+export class LatestWins<T> {
+  readonly #name: string;
+  readonly #apply: (value: T) => Promise<void> | void;
+  readonly #log: Log;
+  #next: { readonly value: T } | undefined;
+  #running: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #stopped = false;
+  #lastMessage: string | undefined;
+
+  constructor(name: string, apply: (value: T) => Promise<void> | void, log: Log) {
+    this.#name = name;
+    this.#apply = apply;
+    this.#log = log;
+  }
+
+  /** The last failure's text; undefined while the newest value has been applied. */
+  get problem(): string | undefined {
+    return this.#lastMessage;
+  }
+
+  set(value: T): void {
+    if (this.#stopped) return;
+    this.#next = { value };
+    if (this.#running === undefined && this.#retry === undefined) this.#running = this.#run();
+  }
+
+  /** Takes no further values and waits for the run under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#next = undefined;
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#next !== undefined) {
+      const { value } = this.#next;
+      this.#next = undefined;
+      try {
+        await this.#apply(value);
+        if (this.#lastMessage !== undefined) this.#log.info('works again', { driver: this.#name });
+        this.#lastMessage = undefined;
+        this.#failures = 0;
+      } catch (error) {
+        this.#report(error);
+        if (!this.#stopped) {
+          this.#next ??= { value };
+          this.#retryLater();
+        }
+        break;
+      }
+    }
+    this.#running = undefined;
+  }
+
+  #report(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (message !== this.#lastMessage) {
+      this.#log.error('cannot apply', { driver: this.#name, error: message });
+      if (error instanceof Error && error.stack) this.#log.debug(error.stack);
+    }
+    this.#lastMessage = message;
+  }
+
+  #retryLater(): void {
+    const delayMs = Math.min(retryLimitMs, retryFirstMs * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      if (this.#next !== undefined && !this.#stopped) this.#running = this.#run();
+    }, delayMs);
+  }
+}

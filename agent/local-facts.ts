@@ -1,0 +1,106 @@
+/**
+ * What only this machine knows and no record says, for `plan`: when containers left traffic, which
+ * volumes are here, when the machine was booted. Everything is read again after an agent restart;
+ * what cannot be (the moment of draining) counts as long ago.
+ */
+import { readFileSync } from 'node:fs';
+import type { View } from '../src/model/view.ts';
+import type { LocalState } from '../src/plan/steps.ts';
+import type { Log } from './log.ts';
+
+/** The kernel counts in hundredths of a second for user space, on every architecture. */
+const ticksPerSecond = 100;
+
+/**
+ * When process 1 started: the boot of a machine, also of one made of namespaces.
+ * @returns ms since the epoch; 0 when it cannot be told
+ */
+export function bootTimeMs(): number {
+  try {
+    const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
+    // The program's name may hold spaces; field 22 is counted after its closing bracket.
+    const fields = readFileSync('/proc/1/stat', 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+    const startTicks = Number(fields[19]);
+    const bootMs = (bootSeconds + startTicks / ticksPerSecond) * 1000;
+    return Number.isFinite(bootMs) ? bootMs : 0;
+  } catch {
+    return 0;
+  }
+}
+
+export interface LocalFactsComponents {
+  /** Engine names of this cluster's volumes here. */
+  readonly listVolumes: () => Promise<readonly string[]>;
+  readonly inFlight: () => ReadonlySet<string>;
+  readonly onChange: () => void;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+export class LocalFacts {
+  readonly #components: LocalFactsComponents;
+  readonly #bootedAtMs = bootTimeMs();
+  readonly #drainingSinceMs = new Map<string, number>();
+  #volumes: ReadonlySet<string> = new Set();
+  #isReading = false;
+  /** Volumes that a tombstone names and that have been looked for. */
+  #lookedFor = '';
+
+  constructor(components: LocalFactsComponents) {
+    this.#components = components;
+  }
+
+  state(): LocalState {
+    return {
+      inFlight: this.#components.inFlight(),
+      drainingSinceMs: this.#drainingSinceMs,
+      volumes: this.#volumes,
+      bootedAtMs: this.#bootedAtMs,
+    };
+  }
+
+  /** Notes which containers have begun to drain, and looks for volumes that are to be deleted. */
+  note(view: View): void {
+    const draining = new Set<string>();
+    for (const container of view.containers) {
+      if (container.machine !== view.self || !container.draining) continue;
+      draining.add(container.id);
+      if (!this.#drainingSinceMs.has(container.id)) {
+        this.#drainingSinceMs.set(container.id, this.#components.now());
+      }
+    }
+    for (const id of this.#drainingSinceMs.keys()) {
+      if (!draining.has(id)) this.#drainingSinceMs.delete(id);
+    }
+    const wanted = [...view.projects.values()].map((project) =>
+      [project.pointerHlc, ...(project.tombstone?.deleteVolumes ?? [])].join(' '),
+    );
+    const key = wanted.filter((text) => text.includes(' ')).join(';');
+    if (key !== this.#lookedFor) {
+      this.#lookedFor = key;
+      this.refreshVolumes();
+    }
+  }
+
+  /** Looks at the volumes again; `onChange` when they are others than before. */
+  refreshVolumes(): void {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    this.#components
+      .listVolumes()
+      .then((names) => {
+        const isSame =
+          names.length === this.#volumes.size && names.every((n) => this.#volumes.has(n));
+        this.#volumes = new Set(names);
+        if (!isSame) this.#components.onChange();
+      })
+      .catch((error: unknown) => {
+        // Asked again with the next tombstone or the next finished action.
+        this.#lookedFor = '';
+        this.#components.log.warn('cannot list volumes', { error });
+      })
+      .finally(() => {
+        this.#isReading = false;
+      });
+  }
+}

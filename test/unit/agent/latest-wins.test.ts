@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest';
+import { LatestWins } from '../../../agent/latest-wins.ts';
+import { createLog } from '../../../agent/log.ts';
+
+function collectLog(): { lines: string[]; log: ReturnType<typeof createLog> } {
+  const lines: string[] = [];
+  return { lines, log: createLog((line) => lines.push(line)) };
+}
+
+/** A promise that the test settles. */
+function gate(): { readonly wait: Promise<void>; open(): void } {
+  let open: () => void = () => undefined;
+  const wait = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { wait, open: () => open() };
+}
+
+test('values that come during a run replace each other, and the last is applied', async () => {
+  const applied: number[] = [];
+  const first = gate();
+  const runner = new LatestWins<number>(
+    'test',
+    async (value) => {
+      applied.push(value);
+      if (value === 1) await first.wait;
+    },
+    collectLog().log,
+  );
+  for (const value of [1, 2, 3, 4]) runner.set(value);
+  first.open();
+  await expect.poll(() => applied).toEqual([1, 4]);
+});
+
+test('a failure is reported once and the newest value is tried again', async () => {
+  const { lines, log } = collectLog();
+  let broken = true;
+  const applied: number[] = [];
+  const runner = new LatestWins<number>(
+    'caddy',
+    (value) => {
+      if (broken) throw new Error('no socket');
+      applied.push(value);
+    },
+    log,
+  );
+  runner.set(1);
+  await expect.poll(() => runner.problem).toBe('no socket');
+  runner.set(2);
+  broken = false;
+  await expect.poll(() => applied, { timeout: 3000 }).toEqual([2]);
+  expect(runner.problem).toBeUndefined();
+  expect(lines.filter((line) => line.includes('cannot apply'))).toHaveLength(1);
+  expect(lines.some((line) => line.includes('works again'))).toBe(true);
+});
+
+test('after stop nothing is applied', async () => {
+  const applied: number[] = [];
+  const runner = new LatestWins<number>(
+    'test',
+    (value) => void applied.push(value),
+    collectLog().log,
+  );
+  await runner.stop();
+  runner.set(1);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(applied).toEqual([]);
+});
