@@ -109,7 +109,6 @@ function StatusScreen({ source, hasColour, onLeave }: StatusScreenProps): ReactE
   return (
     <Box flexDirection="column" width={size.columns} height={size.rows} overflow="hidden">
       {frameOf(sceneOf(stateRef.current), size).map((line, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: a line of the window is its place
         <ScreenLine key={index} line={line} hasColour={hasColour} />
       ))}
     </Box>
@@ -126,7 +125,6 @@ function ScreenLine({ line, hasColour }: ScreenLineProps): ReactElement {
     <Box height={1} flexShrink={0}>
       <Text wrap="truncate-end" inverse={line.isSelected}>
         {line.pieces.map((piece, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a piece of a line is its place
           <Text key={index} {...styleOf(piece, hasColour && !line.isSelected)}>
             {piece.text}
           </Text>
