@@ -57,13 +57,20 @@ export class Store {
   readonly #waiting = new Map<number, Waiter>();
   #lastId = 0;
   #end: Error | undefined;
+  /** The command that closes the file, once it has been sent. */
+  #closeId: number | undefined;
 
   private constructor(worker: Worker, opened: StoreOpened) {
     this.#worker = worker;
     this.opened = opened;
     worker.on('message', (reply: StoreReply) => this.#done(reply));
     worker.on('error', (error) => this.#fail(error));
-    worker.on('exit', () => this.#fail(new Error('the store has ended')));
+    worker.on('exit', (code) => {
+      // The worker ends by itself only after it has closed the file: its last words may be lost.
+      if (code === 0 && this.#closeId !== undefined)
+        this.#done({ type: 'done', id: this.#closeId, failure: undefined });
+      this.#fail(new Error('the store has ended'));
+    });
   }
 
   /**
@@ -96,14 +103,22 @@ export class Store {
 
   /** Commits what is under way and closes the file. */
   async close(lastHlc: Hlc): Promise<void> {
-    if (this.#end !== undefined) return;
-    await this.#send({ records: [], forgotten: [], lastHlc, isDurable: true, isLast: true });
+    if (this.#end !== undefined || this.#closeId !== undefined) return;
+    const closed = this.#send({
+      records: [],
+      forgotten: [],
+      lastHlc,
+      isDurable: true,
+      isLast: true,
+    });
+    this.#closeId = this.#lastId;
+    await closed;
   }
 
   #send(command: Omit<StoreCommand, 'id'>): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#end !== undefined) {
-        reject(refused(this.#end.message));
+      if (this.#end !== undefined || this.#closeId !== undefined) {
+        reject(refused(this.#end?.message ?? 'the store is closing'));
         return;
       }
       const id = ++this.#lastId;
