@@ -31,7 +31,7 @@ import { Evaluator } from './evaluate.ts';
 import { Executor } from './executor.ts';
 import { ContainerFiles } from './files.ts';
 import type { Identity } from './identity.ts';
-import { LatestWins } from './latest-wins.ts';
+import { LatestWins, type LatestWinsOptions } from './latest-wins.ts';
 import { LocalFacts } from './local-facts.ts';
 import type { Log } from './log.ts';
 import { NftablesDriver } from './nftables.ts';
@@ -54,6 +54,8 @@ const now = (): number => Date.now();
 
 /** 3 s: an engine that is up lists its containers in a fraction of that. */
 const observeMs = 3_000;
+/** 50 ms: containers start side by side, and each program run costs the agent's thread 15 ms. */
+const firewallRestMs = 50;
 
 export class ClusterParts {
   readonly cluster: ClusterId;
@@ -98,15 +100,22 @@ export class ClusterParts {
       clusterId: cluster,
       log: log.part('caddy'),
     });
-    const driver = (name: string, apply: (view: View) => Promise<void> | void) =>
-      new LatestWins<View>(name, apply, log);
+    const driver = (
+      name: string,
+      apply: (view: View) => Promise<void> | void,
+      options?: LatestWinsOptions,
+    ) => new LatestWins<View>(name, apply, log, options);
     this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
     this.#drivers = [
       this.#mesh,
-      driver('nftables', async (view) => {
-        const ruleset = renderFirewall(view, view.self);
-        if (ruleset !== null) await nftables.set(ruleset);
-      }),
+      driver(
+        'nftables',
+        async (view) => {
+          const ruleset = renderFirewall(view, view.self);
+          if (ruleset !== null) await nftables.set(ruleset);
+        },
+        { restMs: firewallRestMs },
+      ),
       driver('dns', (view) => {
         const table = renderDns(view, view.self);
         if (table !== null) this.#dns.set(table);
