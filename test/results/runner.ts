@@ -2,12 +2,11 @@
  * Starts a run and keeps what came out of it: results of single tests, figures, or an exit code with
  * the last lines. A run that dies before it reports has failed; it never counts as nothing.
  */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { root } from '../../scripts/lib/steps.ts';
+import { exitCode } from '../../scripts/lib/steps.ts';
 import type { Figure } from '../bench/figure.ts';
 import type { Run } from './shown-by.ts';
 
@@ -35,7 +34,7 @@ export async function start(run: Run): Promise<Outcome> {
   const startMs = performance.now();
   try {
     const report = join(folder, 'report.json');
-    const { code, stdout } = await spawnLoud(words(run, report));
+    const { code, stdout } = await runLoud(words(run, report));
     const tookS = (performance.now() - startMs) / 1000;
     const tests = run.kind === 'tests' ? readTests(report) : [];
     const figures = run.kind === 'bench' ? readFigures(stdout) : [];
@@ -58,29 +57,15 @@ function words(run: Run, report: string): readonly string[] {
   return ['vitest', 'run', ...config, ...reporters, run.what];
 }
 
-function spawnLoud(argv: readonly string[]): Promise<{ code: number; stdout: string }> {
+/** Its output is kept, and shown while it comes. */
+async function runLoud(argv: readonly string[]): Promise<{ code: number; stdout: string }> {
   const [program = '', ...args] = argv;
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, CI: 'true' },
-    });
-    const chunks: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => {
-      chunks.push(chunk);
-      process.stdout.write(chunk);
-    });
-    const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-    process.once('SIGINT', forward);
-    process.once('SIGTERM', forward);
-    child.on('error', reject);
-    child.on('close', (code) => {
-      process.off('SIGINT', forward);
-      process.off('SIGTERM', forward);
-      resolve({ code: code ?? 1, stdout: Buffer.concat(chunks).toString() });
-    });
+  const chunks: Buffer[] = [];
+  const code = await exitCode(program, args, { CI: 'true' }, (chunk) => {
+    chunks.push(chunk);
+    process.stdout.write(chunk);
   });
+  return { code, stdout: Buffer.concat(chunks).toString() };
 }
 
 /** The part of vitest's JSON report that is read. */
