@@ -30,6 +30,12 @@ import type { Verify } from './runtime.ts';
  */
 export type Verdict = 'accepted' | 'old' | 'parked' | 'refused' | 'forged';
 
+export interface Accepted {
+  readonly accepted: readonly ReplicatedRecord[];
+  /** One of them was no honest machine's. */
+  readonly isForged: boolean;
+}
+
 export interface MembershipComponents {
   readonly map: RecordMap;
   readonly verify: Verify;
@@ -102,6 +108,28 @@ export class Membership {
     return 'accepted';
   }
 
+  /**
+   * Takes records into the map as far as they count: machine records first, and parked ones again
+   * as long as machines become known.
+   */
+  acceptAll(records: readonly ReplicatedRecord[], nowMs: number): Accepted {
+    const accepted: ReplicatedRecord[] = [];
+    let isForged = false;
+    let queue = records.length > 1 ? [...records].sort((a, b) => rankOf(a) - rankOf(b)) : records;
+    while (queue.length > 0) {
+      let hasNewMachine = false;
+      for (const record of queue) {
+        const verdict = this.accept(record, nowMs);
+        isForged ||= verdict === 'forged';
+        if (verdict !== 'accepted') continue;
+        accepted.push(record);
+        hasNewMachine ||= rankOf(record) === 0;
+      }
+      queue = hasNewMachine ? this.#takeParked() : [];
+    }
+    return { accepted, isForged };
+  }
+
   #acceptMachine(record: ReplicatedRecord): Verdict {
     const machine = record.origin;
     const body = readMachineRecord(parse(record.body));
@@ -151,8 +179,8 @@ export class Membership {
     return 'parked';
   }
 
-  /** Takes the parked records, for another try after new machines became known. */
-  takeParked(): ReplicatedRecord[] {
+  /** For another try after new machines became known. */
+  #takeParked(): ReplicatedRecord[] {
     const records = [...this.#parked.values()];
     this.#parked.clear();
     return records;
@@ -193,6 +221,11 @@ export class Membership {
     }
     return records;
   }
+}
+
+/** Nothing counts before its origin is known. */
+function rankOf({ key }: ReplicatedRecord): number {
+  return key.startsWith('m/') ? 0 : key.startsWith('x/') ? 1 : 2;
 }
 
 function parse(body: Uint8Array | null): unknown {
