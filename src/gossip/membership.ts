@@ -50,6 +50,8 @@ export class Membership {
   #removals = new Map<MachineId, RemovalRecord>();
   #members: readonly MachineId[] = [];
   #memberSet: ReadonlySet<MachineId> = new Set();
+  /** Machine records or removals came since the members were counted. */
+  #isRecountDue = false;
 
   constructor({ map, verify }: MembershipComponents, cluster: ClusterId) {
     this.#map = map;
@@ -63,10 +65,12 @@ export class Membership {
 
   /** In order of id. */
   get members(): readonly MachineId[] {
+    this.#recount();
     return this.#members;
   }
 
   isMember(machine: MachineId): boolean {
+    this.#recount();
     return this.#memberSet.has(machine);
   }
 
@@ -144,7 +148,7 @@ export class Membership {
     if (!verifyRecord(this.#cluster, body.publicKey, record, this.#verify)) return 'forged';
     this.#map.merge(record);
     this.#machines.set(machine, body);
-    this.#recount();
+    this.#isRecountDue = true;
     return 'accepted';
   }
 
@@ -153,11 +157,14 @@ export class Membership {
     this.#map.merge(record);
     const machine = record.key.slice('x/'.length) as MachineId;
     this.#removals.set(machine, readRemoval(parse(record.body)));
-    this.#recount();
+    this.#isRecountDue = true;
     return 'accepted';
   }
 
+  /** Only when somebody asks: the roots of a large cluster come in one batch. */
   #recount(): void {
+    if (!this.#isRecountDue) return;
+    this.#isRecountDue = false;
     this.#members = membersOf({ machines: this.#machines, removals: this.#removals });
     this.#memberSet = new Set(this.#members);
   }
@@ -203,7 +210,7 @@ export class Membership {
 
   /** The members that were admitted by a machine: what its removal should keep. */
   admittedBy(machine: MachineId): MachineId[] {
-    return this.#members.filter(
+    return this.members.filter(
       (id) => id !== machine && this.#machines.get(id)?.admission.admittedBy === machine,
     );
   }

@@ -353,10 +353,14 @@ export class GossipNode {
   #afterChange(records: readonly ReplicatedRecord[], from: LinkId | undefined): void {
     const forgotten: string[] = [];
     let hasRoots = false;
+    let hasLinks = false;
     for (const record of records) {
       const kind = recordKind(record.key);
       if (kind === 'm' || kind === 'x') hasRoots = true;
-      if (kind === 'links') this.#indexLinks(record.key);
+      if (kind === 'links') {
+        hasLinks = true;
+        this.#indexLinks(record.key);
+      }
       if (isExpiredTombstone(record, this.#runtime.now())) forgotten.push(record.key);
     }
     if (hasRoots) {
@@ -371,7 +375,7 @@ export class GossipNode {
     );
     this.#runtime.deliver({ records, forgotten });
     this.#questions.arrived();
-    this.#evaluateSoon();
+    if (hasRoots || hasLinks) this.#evaluateSoon();
   }
 
   #forget(key: string): void {
@@ -443,13 +447,13 @@ export class GossipNode {
   }
 
   #evaluate(): void {
-    const members = this.#membership?.members ?? [];
     if (this.#haveMembersChanged) {
       this.#haveMembersChanged = false;
-      this.#presence.membersChanged();
+      const members = this.#membership?.members ?? [];
+      this.#presence.setMembers(members);
       this.#neighbours.setMembers(members);
     }
-    const haveChanged = this.#presence.update(members, this.#neighbours, this.#runtime.monotonic());
+    const haveChanged = this.#presence.update(this.#neighbours, this.#runtime.monotonic());
     if (haveChanged) this.#runtime.livenessChanged();
   }
 

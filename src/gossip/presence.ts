@@ -1,19 +1,12 @@
 /**
- * Who is there, as this machine knows it: keeps the link lists of all machines, searches them when
- * they or the members changed (liveness.ts), and adds time and the guards (guards.ts). Says what is
- * so and never acts on it. One turn of the event loop searches at most once, because a burst of
- * lists is one change.
+ * Who is there, as this machine knows it: the graph of links (link-graph.ts), time (liveness.ts) and
+ * the guards (guards.ts) in one. Says what is so and never acts on it.
  */
 import type { MachineId } from '../model/ids.ts';
 import type { Guard, Liveness } from '../model/view.ts';
 import { Guards } from './guards.ts';
-import {
-  type Connectivity,
-  connectivity,
-  type Leaving,
-  type LinksBody,
-  LivenessTracker,
-} from './liveness.ts';
+import { LinkGraph } from './link-graph.ts';
+import { type Leaving, type LinksBody, LivenessTracker } from './liveness.ts';
 
 /** What the links of this machine tell (neighbours.ts). */
 export interface LinkFacts {
@@ -33,15 +26,13 @@ export class Presence {
   readonly #self: MachineId;
   readonly #tracker: LivenessTracker;
   readonly #guards: Guards;
-  readonly #links = new Map<MachineId, LinksBody>();
-  /** Result of the last search. */
-  #found: Connectivity;
-  #haveListsChanged = true;
+  readonly #graph: LinkGraph;
+  #members: readonly MachineId[] = [];
   #activeGuards: readonly Guard[] = [];
 
   constructor({ self, monotonicMs, wallMs }: PresenceOptions) {
     this.#self = self;
-    this.#found = { reachable: new Set([self]), headless: new Set() };
+    this.#graph = new LinkGraph(self);
     this.#tracker = new LivenessTracker(self, monotonicMs);
     this.#guards = new Guards(monotonicMs, wallMs);
   }
@@ -51,7 +42,7 @@ export class Presence {
   }
 
   isReachable(machine: MachineId): boolean {
-    return this.#found.reachable.has(machine);
+    return this.#graph.reachable.has(machine);
   }
 
   state(machine: MachineId): Liveness {
@@ -75,19 +66,15 @@ export class Presence {
 
   /** A machine's list of links, or that it has none any more. */
   setLinks(machine: MachineId, body: LinksBody | undefined, monotonicMs: number): void {
-    this.#haveListsChanged = true;
-    if (body === undefined) {
-      this.#links.delete(machine);
-      return;
-    }
-    this.#links.set(machine, body);
-    if (body.leaving !== undefined && machine !== this.#self) {
+    this.#graph.setLinks(machine, body);
+    if (body?.leaving !== undefined && machine !== this.#self) {
       this.#tracker.sayGoodbye(machine, body.leaving, monotonicMs);
     }
   }
 
-  membersChanged(): void {
-    this.#haveListsChanged = true;
+  setMembers(members: readonly MachineId[]): void {
+    this.#members = members;
+    this.#graph.setMembers(members);
   }
 
   /** A peer said on its link that it stops. */
@@ -109,14 +96,14 @@ export class Presence {
    * Brings states and guards up to date.
    * @returns whether any changed
    */
-  update(members: readonly MachineId[], facts: LinkFacts, monotonicMs: number): boolean {
-    if (this.#haveListsChanged) {
-      this.#haveListsChanged = false;
-      this.#found = connectivity(this.#self, new Set(members), this.#links);
-    }
+  update(facts: LinkFacts, monotonicMs: number): boolean {
+    const members = this.#members;
+    const graph = this.#graph;
     const haveStatesChanged = this.#tracker.update({
-      ...this.#found,
       members,
+      reachable: graph.reachable,
+      headless: graph.headless,
+      hasGraphChanged: graph.takeChanged(),
       monotonicMs,
       lastFrameMs: (machine) => facts.lastFrameMs(machine),
     });
