@@ -40,8 +40,8 @@ const copyTimeoutMs = 3_000;
 /** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
 const settlePollMs = 100;
 
-/** 10 s: listing containers is answered from memory; longer is an engine that hangs. */
-const listMs = 10_000;
+/** 3 s: listing containers is answered from memory; longer is an engine or a line that hangs. */
+const listMs = 3_000;
 
 export interface AcceptorComponents {
   readonly replica: Replica;

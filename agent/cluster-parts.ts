@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
-import type { ClusterId } from '../src/model/ids.ts';
+import type { ClusterId, MachineId } from '../src/model/ids.ts';
 import { bridgeDevice, engineNetwork, label, wgDevice } from '../src/model/names.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 import type { MachineView, View, ViewContext } from '../src/model/view.ts';
@@ -14,13 +14,14 @@ import { heldSlots } from '../src/plan/held.ts';
 import { ownersOf } from '../src/plan/owner.ts';
 import { plan } from '../src/plan/plan.ts';
 import { renderDns } from '../src/render/dns.ts';
-import { renderFirewall } from '../src/render/firewall.ts';
+import { renderFirewall, silentMachines } from '../src/render/firewall.ts';
 import { renderIngress } from '../src/render/ingress.ts';
 import { renderUpstreams } from '../src/render/ingress-upstreams.ts';
 import { type ExtraPeer, meshMtu, renderMesh } from '../src/render/mesh.ts';
 import { renderResolvConf } from '../src/render/resolv-conf.ts';
 import { isBehind } from '../src/view/behind.ts';
 import { buildView } from '../src/view/build-view.ts';
+import { withSilent } from '../src/view/endpoints.ts';
 import { toSnapshot } from '../src/view/snapshot.ts';
 import { CaddyDriver } from './caddy.ts';
 import { ConflictWatch } from './conflict-watch.ts';
@@ -100,34 +101,38 @@ export class ClusterParts {
       clusterId: cluster,
       log: log.part('caddy'),
     });
+    // Before `start` the guards of the gossip do not hold yet: nothing may be planned.
+    const markDirty = (): void => {
+      if (this.#isStarted) this.#evaluator.markDirty();
+    };
     const driver = (
       name: string,
       apply: (view: View) => Promise<void> | void,
       options?: LatestWinsOptions,
     ) => new LatestWins<View>(name, apply, log, options);
+    // What the loaded ruleset refuses is not named to anybody, although the view has it back.
+    let refused: ReadonlySet<MachineId> = new Set();
+    const setFirewall = async (view: View): Promise<void> => {
+      const ruleset = renderFirewall(view, view.self);
+      if (ruleset === null) return;
+      await nftables.set(ruleset);
+      const before = refused;
+      refused = new Set(silentMachines(view).map(({ id }) => id));
+      if ([...before].some((id) => !refused.has(id))) markDirty();
+    };
     this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
     this.#drivers = [
       this.#mesh,
-      driver(
-        'nftables',
-        async (view) => {
-          const ruleset = renderFirewall(view, view.self);
-          if (ruleset !== null) await nftables.set(ruleset);
-        },
-        { restMs: firewallRestMs },
-      ),
+      driver('nftables', setFirewall, { restMs: firewallRestMs }),
       driver('dns', (view) => {
-        const table = renderDns(view, view.self);
+        const table = renderDns(withSilent(view, refused), view.self);
         if (table !== null) this.#dns.set(table);
       }),
-      driver('caddy', (view) =>
-        caddy.set(renderIngress(view, view.self), renderUpstreams(view, view.self)),
-      ),
+      driver('caddy', (view) => {
+        const open = withSilent(view, refused);
+        return caddy.set(renderIngress(open, view.self), renderUpstreams(open, view.self));
+      }),
     ];
-    // Before `start` the guards of the gossip do not hold yet: nothing may be planned.
-    const markDirty = (): void => {
-      if (this.#isStarted) this.#evaluator.markDirty();
-    };
     this.#conflicts = new ConflictWatch({ replica, log: log.part('conflicts') });
     this.#observer = new Observer(
       {

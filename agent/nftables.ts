@@ -7,7 +7,7 @@
  * anywhere, and each program that is run for it makes all machines slower.
  */
 import { firewallTable } from '../src/render/firewall.ts';
-import { forgetRemovedBackends } from './conntrack.ts';
+import { endSilentConnections, forgetRemovedBackends } from './conntrack.ts';
 import { iptablesRules } from './iptables-rules.ts';
 import { type KernelSettings, kernelSettings } from './kernel-settings.ts';
 import type { Log } from './log.ts';
@@ -57,6 +57,7 @@ export class NftablesDriver {
         await runCommand(this.#run, ['nft', '-f', '-'], { input: ruleset });
         const before = this.#loaded;
         this.#loaded = ruleset;
+        await endSilentConnections(before ?? '', ruleset, this.#run);
         if (before !== undefined) await forgetRemovedBackends(before, ruleset, this.#run);
       }
       const isSettled = isFresh || (await this.#setWhatOthersUndo());

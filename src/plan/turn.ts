@@ -144,7 +144,8 @@ function isSlotDone(rollout: Rollout, slot: Slot): boolean {
     (container) => container.slot === slot && isInTraffic(view, container.machine),
   );
   return (
-    copies.every((container) => container.hash === service.hash) &&
+    // What is out of traffic needs nobody's turn any more: it only ends.
+    copies.every((container) => container.hash === service.hash || container.draining) &&
     copies.some((container) => container.ready || isDone(service, container))
   );
 }

@@ -109,6 +109,22 @@ describe('the firewall driver', () => {
     expect(machine.commands).toEqual(['nft -f -']);
   });
 
+  test('ends own connections to machines that have fallen silent, once', async () => {
+    const machine = new FakeMachine();
+    const driver = machine.driver();
+    const ruleset = (subnets: string): string =>
+      ` set silent {\n type ipv4_addr\n flags interval\n${subnets === '' ? '' : ` elements = { ${subnets} }\n`} }`;
+    await driver.set(ruleset(''));
+    expect(machine.commands.filter((text) => text.startsWith('ss'))).toEqual([]);
+    await driver.set(ruleset('10.210.2.0/24'));
+    await driver.set(ruleset('10.210.2.0/24, 10.210.3.0/24'));
+    await driver.set(ruleset('10.210.3.0/24'));
+    expect(machine.commands.filter((text) => text.startsWith('ss'))).toEqual([
+      'ss -K -t -n dst 10.210.2.0/24',
+      'ss -K -t -n dst 10.210.3.0/24',
+    ]);
+  });
+
   test('gives new bridge ports their hairpin with every change where the bridge is filtered', async () => {
     const machine = new FakeMachine();
     machine.isBridgeFiltered = true;

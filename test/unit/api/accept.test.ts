@@ -255,6 +255,14 @@ describe('up', () => {
     ]);
   });
 
+  test('asks a machine that did not say which images it has for nothing more', async () => {
+    engineOf(m3).isDown = true;
+    const answer = await upOf({ web });
+    expect(answer.notes).toContain('m3 did not say which images it has');
+    expect(engineOf(m3).pulled).toEqual([]);
+    expect(Object.keys(pointer().services.web?.slots ?? {})).toHaveLength(3);
+  });
+
   test('is refused when another change came in meanwhile', async () => {
     replica.onWrite = (key) => {
       if (!key.startsWith('rev/')) return;

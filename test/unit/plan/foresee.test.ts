@@ -61,7 +61,7 @@ describe('what a change comes to', () => {
     const names = steps.map((step) => step.split(' ')[1]);
     expect(names.filter((name) => name === 'run')).toHaveLength(2);
     expect(names.filter((name) => name === 'remove')).toHaveLength(2);
-    expect(names.indexOf('remove')).toBeLessThan(names.lastIndexOf('run'));
+    expect(names.indexOf('drain')).toBeLessThan(names.lastIndexOf('run'));
   });
 
   test('is nothing for other projects, and changes nothing', () => {
