@@ -41,17 +41,27 @@ const common: BuildOptions = {
   },
 };
 
+/** Large modules of Node, which most commands import somewhere but never use. */
+const lateModules: readonly string[] = ['child_process', 'crypto', 'http', 'https', 'net', 'tls'];
+
 /**
  * An `import` of one of Node's own modules reads every export of it, and with node:http that loads
- * all of fetch: 45 ms before anything is done. Asked for by call, a module is only itself.
+ * all of fetch: 45 ms before anything is done. Asked for by call, a module is only itself; and the
+ * large ones are asked for when something of them is used.
  */
 const builtinsByCall: Plugin = {
   name: 'builtins-by-call',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'builtin' }));
-    onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
-    }));
+    onLoad({ filter: /./, namespace: 'builtin' }, async ({ path }) => {
+      const call = `process.getBuiltinModule(${JSON.stringify(path)})`;
+      if (!lateModules.includes(path.slice('node:'.length))) {
+        return { contents: `module.exports = ${call};` };
+      }
+      const names = Object.keys((await import(path)) as object).filter((key) => key !== 'default');
+      const getters = names.map((name) => `get ${name}() { return ${call}.${name}; }`);
+      return { contents: `module.exports = { ${getters.join(', ')} };` };
+    });
   },
 };
 

@@ -2,6 +2,7 @@
  * What every step of loading needs: how files are read, what was warned about, where a key stands
  * in which file. One context lives for one call of the loader and is shared by included files.
  */
+import { isUtf8 } from 'node:buffer';
 import { posix } from 'node:path';
 import { type ErrorCode, type Place, TscError } from '../lib/errors.ts';
 import { FaultAt } from './fault.ts';
@@ -133,9 +134,7 @@ export class LoadContext implements Positions {
 
 /** UTF-8 only: a file with other bytes is refused instead of being garbled. */
 export function decodeText(path: string, bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw new TscError('E_COMPOSE_SYNTAX', `yaml: ${path}: invalid UTF-8`, { cause });
-  }
+  // Not TextDecoder: Node loads it when it is first used, which takes longer than reading a file.
+  if (isUtf8(bytes)) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
+  throw new TscError('E_COMPOSE_SYNTAX', `yaml: ${path}: invalid UTF-8`, { where: { file: path } });
 }
