@@ -21,9 +21,11 @@ import { type ExtraPeer, meshMtu, renderMesh } from '../src/render/mesh.ts';
 import { renderResolvConf } from '../src/render/resolv-conf.ts';
 import { isBehind } from '../src/view/behind.ts';
 import { buildView } from '../src/view/build-view.ts';
+import { isRevision } from '../src/view/record-checks.ts';
 import { toSnapshot } from '../src/view/snapshot.ts';
 import { CaddyDriver } from './caddy.ts';
 import { ConflictWatch } from './conflict-watch.ts';
+import { type Copies, copiesOf } from './copies.ts';
 import { DnsServer } from './dns-server.ts';
 import type { Engine } from './engine.ts';
 import type { NetworkSpec } from './engine-network.ts';
@@ -47,6 +49,7 @@ export interface ClusterPartsComponents {
   readonly replica: AgentReplica;
   readonly engine: Engine;
   readonly extraPeers: () => readonly ExtraPeer[];
+  readonly copies: Copies;
   readonly log: Log;
 }
 
@@ -54,6 +57,8 @@ const now = (): number => Date.now();
 
 /** 3 s: an engine that is up lists its containers in a fraction of that. */
 const observeMs = 3_000;
+/** 10 min: copies are kept for an hour at least, so more often finds nothing. */
+const collectCopiesMs = 600_000;
 
 export class ClusterParts {
   readonly cluster: ClusterId;
@@ -68,6 +73,7 @@ export class ClusterParts {
   readonly #evaluator: Evaluator;
   readonly #conflicts: ConflictWatch;
   readonly #watchers = new Set<() => void>();
+  #collectedMs = 0;
   #wasEngineUp = false;
   #unsubscribe: (() => void) | undefined;
   #isStarted = false;
@@ -148,6 +154,7 @@ export class ClusterParts {
       {
         engine,
         files: new ContainerFiles(options.dataDir),
+        copies: components.copies,
         network: () => this.#networkSpec(),
         resolvConf: (service) => {
           const own = this.#own();
@@ -189,6 +196,7 @@ export class ClusterParts {
     });
     this.#executor.onDone(() => {
       this.#facts.refreshVolumes();
+      this.#collectCopies();
       markDirty();
     });
   }
@@ -279,6 +287,20 @@ export class ClusterParts {
     if (config !== null) {
       await this.#wireguard.set({ ...config, listenPort: this.#components.options.wgPort });
     }
+  }
+
+  /** Now and then, after something was done: copies that no revision names any more. */
+  #collectCopies(): void {
+    const { copies, replica, log } = this.#components;
+    if (now() < this.#collectedMs + collectCopiesMs) return;
+    this.#collectedMs = now();
+    const named = new Set<string>();
+    for (const { value } of replica.entries('rev/')) {
+      if (isRevision(value)) for (const hash of copiesOf(value.project)) named.add(hash);
+    }
+    copies.collect(named).catch((error: unknown) => {
+      log.warn('old copies could not be removed', { error });
+    });
   }
 
   #networkSpec(): NetworkSpec {

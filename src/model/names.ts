@@ -15,6 +15,9 @@ export const label = {
   system: 'tsc-compose.system',
 } as const;
 
+/** A file beside the agent's socket that shows a command that it runs on the same machine. */
+export const hereFileName = 'here';
+
 /**
  * The source of a bind mount whose files came with the change, as the cluster's own copy named by
  * its content. No engine takes such a path, so an agent that knows no copies fails with a reason
