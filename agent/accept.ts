@@ -25,11 +25,15 @@ import type { Replica } from '../src/model/replica.ts';
 import type { View, ViewContext } from '../src/model/view.ts';
 import type { AcceptedUp } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
+import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { foresee } from '../src/plan/foresee.ts';
 import { buildView } from '../src/view/build-view.ts';
+import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
-import type { ProjectChanges } from './api-routes.ts';
+import type { MachineQuestions, ProjectChanges } from './api-routes.ts';
+import { type Copies, copiesOf } from './copies.ts';
 import type { Log } from './log.ts';
+import type { ConnectRpc } from './peer-calls.ts';
 
 /** 2: with this machine three copies; more would make a change wait for the slowest. */
 const wantedCopyCount = 2;
@@ -51,6 +55,9 @@ export interface AcceptorComponents {
   /** The engine of any machine, through this agent's own API. */
   readonly docker: (machine: MachineId) => Promise<Dockerode>;
   readonly newId: () => string;
+  readonly machineFacts: Pick<MachineQuestions, 'read'>;
+  readonly connectRpc: ConnectRpc;
+  readonly copies: Pick<Copies, 'spread'>;
   readonly log: Log;
 }
 
@@ -117,7 +124,7 @@ export class Acceptor implements ProjectChanges {
         request.project.services[name] !== undefined &&
         (request.services.length === 0 || request.services.includes(name)),
     );
-    const [notes, images] = await Promise.all([
+    const [notes, images, machines] = await Promise.all([
       this.#refuseForeign(first, project),
       gatherImages(
         first,
@@ -125,11 +132,18 @@ export class Acceptor implements ProjectChanges {
         { services, mayPull: !request.isDryRun },
         this.#components,
       ),
+      gatherFacts(first, pathsToLookFor(services, request), this.#components),
     ]);
-    const facts = { ...this.#facts(first), images: images.images, newId };
+    const facts = { ...this.#facts(first), images: images.images, machines, newId };
     let accepted = acceptUp(this.#view(), request, facts);
     if (!request.isDryRun) {
-      await ensureOnTargets(first, request.project, targetsOf(accepted), images, this.#components);
+      const targets = targetsOf(accepted);
+      await Promise.all([
+        ensureOnTargets(first, request.project, targets, images, this.#components),
+        this.#components.copies.spread(copiesOf(request.project, services), [
+          ...new Set([...targets.values()].flatMap((ids) => [...ids])),
+        ]),
+      ]);
     }
     signal.throwIfAborted();
     // Decided anew on what is known now, and from here to the pointer without a pause in between.

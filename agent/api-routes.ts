@@ -7,6 +7,9 @@ import { TscError } from '../src/lib/errors.ts';
 import type {
   ChangeAnswer,
   DownRequest,
+  FactsAnswer,
+  HereAnswer,
+  HereRequest,
   InfoAnswer,
   InitRequest,
   JoinRequest,
@@ -38,6 +41,13 @@ export interface RouteComponents {
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
   readonly cluster: ClusterChanges;
+  readonly machineFacts: MachineQuestions;
+}
+
+/** What this machine is asked about itself; agent/machine-facts.ts. */
+export interface MachineQuestions {
+  isHere(request: HereRequest): Promise<HereAnswer>;
+  read(paths: readonly string[]): Promise<FactsAnswer>;
 }
 
 export interface RouteCall {
@@ -88,6 +98,18 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       isForPeers: false,
       handle: ({ parameters: [project = ''], body }) =>
         projects().scale(projectName(project), scaleRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/here$/,
+      isForPeers: false,
+      handle: ({ body }) => components.machineFacts.isHere(hereRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/facts$/,
+      isForPeers: true,
+      handle: ({ body }) => components.machineFacts.read(strings(fieldsOf(body), 'paths')),
     },
     {
       method: 'POST',
@@ -168,6 +190,19 @@ function upRequest(name: string, body: unknown): UpRequest {
     workingDir: text(fields, 'workingDir'),
     composeFiles: strings(fields, 'composeFiles'),
     ...(typeof user === 'string' ? { user } : {}),
+    ...(fields.relativeBinds === undefined
+      ? {}
+      : { relativeBinds: strings(fields, 'relativeBinds') }),
+  };
+}
+
+function hereRequest(body: unknown): HereRequest {
+  const fields = fieldsOf(body);
+  const { token } = fields;
+  return {
+    folder: text(fields, 'folder'),
+    identity: text(fields, 'identity'),
+    ...(typeof token === 'string' ? { token } : {}),
   };
 }
 

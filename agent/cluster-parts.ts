@@ -22,9 +22,11 @@ import { renderResolvConf } from '../src/render/resolv-conf.ts';
 import { isBehind } from '../src/view/behind.ts';
 import { buildView } from '../src/view/build-view.ts';
 import { withSilent } from '../src/view/endpoints.ts';
+import { isRevision } from '../src/view/record-checks.ts';
 import { toSnapshot } from '../src/view/snapshot.ts';
 import { CaddyDriver } from './caddy.ts';
 import { ConflictWatch } from './conflict-watch.ts';
+import { type Copies, copiesOf } from './copies.ts';
 import { DnsServer } from './dns-server.ts';
 import type { Engine } from './engine.ts';
 import type { NetworkSpec } from './engine-network.ts';
@@ -48,6 +50,7 @@ export interface ClusterPartsComponents {
   readonly replica: AgentReplica;
   readonly engine: Engine;
   readonly extraPeers: () => readonly ExtraPeer[];
+  readonly copies: Copies;
   readonly log: Log;
 }
 
@@ -57,6 +60,8 @@ const now = (): number => Date.now();
 const observeMs = 3_000;
 /** 50 ms: containers start side by side, and each program run costs the agent's thread 15 ms. */
 const firewallRestMs = 50;
+/** 10 min: copies are kept for an hour at least, so more often finds nothing. */
+const collectCopiesMs = 600_000;
 
 export class ClusterParts {
   readonly cluster: ClusterId;
@@ -71,6 +76,7 @@ export class ClusterParts {
   readonly #evaluator: Evaluator;
   readonly #conflicts: ConflictWatch;
   readonly #watchers = new Set<() => void>();
+  #collectedMs = 0;
   #wasEngineUp = false;
   #unsubscribe: (() => void) | undefined;
   #isStarted = false;
@@ -162,6 +168,7 @@ export class ClusterParts {
       {
         engine,
         files: new ContainerFiles(options.dataDir),
+        copies: components.copies,
         network: () => this.#networkSpec(),
         resolvConf: (service) => {
           const own = this.#own();
@@ -203,6 +210,7 @@ export class ClusterParts {
     });
     this.#executor.onDone(() => {
       this.#facts.refreshVolumes();
+      this.#collectCopies();
       markDirty();
     });
   }
@@ -293,6 +301,20 @@ export class ClusterParts {
     if (config !== null) {
       await this.#wireguard.set({ ...config, listenPort: this.#components.options.wgPort });
     }
+  }
+
+  /** Now and then, after something was done: copies that no revision names any more. */
+  #collectCopies(): void {
+    const { copies, replica, log } = this.#components;
+    if (now() < this.#collectedMs + collectCopiesMs) return;
+    this.#collectedMs = now();
+    const named = new Set<string>();
+    for (const { value } of replica.entries('rev/')) {
+      if (isRevision(value)) for (const hash of copiesOf(value.project)) named.add(hash);
+    }
+    copies.collect(named).catch((error: unknown) => {
+      log.warn('old copies could not be removed', { error });
+    });
   }
 
   #networkSpec(): NetworkSpec {

@@ -89,6 +89,14 @@ export class Engine {
     return this.#version;
   }
 
+  /** The folder where the engine keeps its data. */
+  async root(): Promise<string | undefined> {
+    const found: unknown = await this.#call('ask for its folder', () => this.#docker.info());
+    const folder =
+      typeof found === 'object' && found !== null ? Reflect.get(found, 'DockerRootDir') : undefined;
+    return typeof folder === 'string' ? folder : undefined;
+  }
+
   /** Throws when the engine is down or hangs. */
   async ping(timeoutMs: number): Promise<void> {
     // Not dockerode's: its types know no signal for it, and pings of a hung engine must not pile up.

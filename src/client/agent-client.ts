@@ -4,9 +4,11 @@
  * and inspect are ordinary dockerode calls wherever the container is.
  */
 import type Dockerode from 'dockerode';
+import { TscError } from '../lib/errors.ts';
 import type {
   ChangeAnswer,
   DownRequest,
+  HereAnswer,
   InfoAnswer,
   InitRequest,
   JoinRequest,
@@ -62,6 +64,19 @@ export class AgentClient {
   scale(project: string, request: ScaleRequest, signal?: AbortSignal): Promise<ChangeAnswer> {
     const path = `/v1/projects/${encodeURIComponent(project)}/scale`;
     return this.#post<ChangeAnswer>(path, request, signal);
+  }
+
+  /** Whether this command runs on the agent's machine and sees the same files. */
+  async isHere(folder: string, signal?: AbortSignal): Promise<boolean> {
+    const { hereRequest } = await import('./here.ts');
+    const request = await hereRequest(this.socketPath, folder);
+    try {
+      return (await this.#post<HereAnswer>('/v1/here', request, signal)).isHere;
+    } catch (error) {
+      // An agent that does not know the question takes every command for one of its machine.
+      if (error instanceof TscError && error.code === 'E_ROUTE_NOT_FOUND') return true;
+      throw error;
+    }
   }
 
   init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {

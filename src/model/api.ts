@@ -19,6 +19,38 @@ export interface UpRequest {
   readonly workingDir: string;
   readonly composeFiles: readonly string[];
   readonly user?: string;
+  /**
+   * Sources of bind mounts that the file writes relative to itself, as absolute paths; those below
+   * `workingDir` may be missing here.
+   */
+  readonly relativeBinds?: readonly string[];
+}
+
+/** `POST /v1/here`: is this the machine where the command runs, with the same files? */
+export interface HereRequest {
+  /** What the command read beside the socket; undefined when there is nothing. */
+  readonly token?: string;
+  readonly folder: string;
+  /** Device, inode and times of the folder, as the command sees them (client/here.ts). */
+  readonly identity: string;
+}
+
+export interface HereAnswer {
+  readonly isHere: boolean;
+}
+
+/** `POST /v1/facts`: what placing data needs to know of a machine. */
+export interface FactsRequest {
+  /** Absolute paths that are looked for. */
+  readonly paths: readonly string[];
+}
+
+export interface FactsAnswer {
+  /** Those of the paths that exist. */
+  readonly existing: readonly string[];
+  /** Where the engine keeps volumes. */
+  readonly freeDiskBytes: number;
+  readonly freeMemoryBytes: number;
 }
 
 export interface UpAnswer {

@@ -139,8 +139,18 @@ export interface PointerService {
   /** Machine that a bind mount of the author's folder ties the service to. */
   readonly pinned?: MachineId;
   readonly lastGoodRevision?: string;
+  /** Where the absolute paths that the service mounts were found when the change was accepted. */
+  readonly paths?: PathPlaces;
   /** Machines that the acceptor could not reach: until they are back, what runs there is passed over. */
   readonly away?: readonly MachineId[];
+}
+
+/** Which machines have the paths that a service mounts; one of the two, or neither. */
+export interface PathPlaces {
+  /** Only these: the others, and those that join later, do not have them as far as is known. */
+  readonly on?: readonly MachineId[];
+  /** All but these (global services, which follow machines that join). */
+  readonly notOn?: readonly MachineId[];
 }
 
 /**

@@ -10,6 +10,7 @@ import type {
   LostChange,
   MachineVersions,
   OperationRecord,
+  PathPlaces,
   PointerRecord,
   PointerTombstone,
   RevisionRecord,
@@ -104,6 +105,8 @@ export interface ServiceView {
   readonly isOrphan: boolean;
   readonly slots: Readonly<Record<Slot, MachineId>>;
   readonly pinned: MachineId | undefined;
+  /** Where the absolute paths that it mounts are; undefined when it mounts none. */
+  readonly paths?: PathPlaces | undefined;
   /** Machines that the acceptor of the running change could not reach. */
   readonly away: readonly MachineId[];
   /** Machine that holds the service's local volumes, if it uses any. */

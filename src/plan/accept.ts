@@ -26,6 +26,7 @@ import { compareText } from '../view/order.ts';
 import { engineVolumeName, replicaCountOf, restartPolicyOf } from '../view/service-spec.ts';
 import { checkService, otherServices } from './accept-checks.ts';
 import { allocate } from './allocate.ts';
+import type { MachineFacts } from './bind-pins.ts';
 import { canonicalJson, shortHash } from './canonical.ts';
 import { conflictLines, nextAncestors, volumesOfConflicts } from './conflict.ts';
 import { serviceHash } from './hash.ts';
@@ -37,6 +38,8 @@ export interface AcceptFacts {
   readonly nowMs: number;
   /** By service. */
   readonly images: Readonly<Record<string, ResolvedImage>>;
+  /** Files and room of the machines that have answered; undefined while nobody has been asked. */
+  readonly machines?: ReadonlyMap<MachineId, MachineFacts>;
   readonly newId: () => string;
 }
 
@@ -75,6 +78,8 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     project,
     selected,
     workingDir: request.workingDir,
+    relativeBinds: request.relativeBinds,
+    machines: facts.machines,
     images: facts.images,
     volumes: {
       ...volumesOfConflicts(before),
@@ -101,12 +106,14 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
       newId: facts.newId,
     });
     const pin = allocation.pinned.get(name);
+    const paths = allocation.paths.get(name);
     const lastGood = lastGoodRevision(view, before, name);
     services[name] = {
       revision: revisionHash,
       ...identity,
       slots: allocation.slots.get(name) ?? {},
       ...(pin === undefined ? {} : { pinned: pin }),
+      ...(paths === undefined ? {} : { paths }),
       ...(lastGood === undefined ? {} : { lastGoodRevision: lastGood }),
       ...(away.length === 0 ? {} : { away }),
     };

@@ -7,7 +7,7 @@
 import { parseBytes } from '../lib/bytes.ts';
 import type { MachineId, Slot } from '../model/ids.ts';
 import type { Project, Service } from '../model/project.ts';
-import type { ResolvedImage } from '../model/record.ts';
+import type { PathPlaces, ResolvedImage } from '../model/record.ts';
 import type { MachineView, ServiceView } from '../model/view.ts';
 import { companionOf, modeOf } from '../view/service-spec.ts';
 import { serviceKey } from '../view/snapshot.ts';
@@ -25,6 +25,8 @@ export interface Placeable {
   readonly platforms: readonly string[];
   /** Machine that data or the author's files tie it to. */
   readonly bound: MachineId | undefined;
+  /** Where the paths that it mounts are; undefined: it mounts none, or nobody has looked. */
+  readonly paths?: PathPlaces | undefined;
 }
 
 export function placeable(
@@ -34,6 +36,7 @@ export function placeable(
     readonly definition: Project;
     readonly image: ResolvedImage | undefined;
     readonly bound: MachineId | undefined;
+    readonly paths?: PathPlaces | undefined;
   },
 ): Placeable {
   const spec = source.definition.services[name] ?? {};
@@ -44,6 +47,7 @@ export function placeable(
     mode: modeOf(spec),
     platforms: Object.keys(source.image?.ids ?? {}),
     bound: source.bound,
+    paths: source.paths,
   };
 }
 
@@ -52,6 +56,7 @@ export function placeableOf(service: ServiceView): Placeable {
     definition: service.definition,
     image: service.revision.images[service.name],
     bound: service.volumeHome ?? service.pinned,
+    paths: service.paths,
   });
 }
 
@@ -59,6 +64,10 @@ export function placeableOf(service: ServiceView): Placeable {
 export function fitRefusal(service: Placeable, machine: MachineView): string | undefined {
   if (service.bound !== undefined && service.bound !== machine.id) {
     return 'the data or files of the service are on another machine';
+  }
+  const { on, notOn } = service.paths ?? {};
+  if (on?.includes(machine.id) === false || notOn?.includes(machine.id) === true) {
+    return 'does not have all the paths that the service mounts';
   }
   if (machine.isDrained) return 'is drained';
   const rules = rulesRefusal(service.spec, machine);

@@ -43,6 +43,8 @@ export interface ContainerInput {
   readonly resolvConfPath: string | undefined;
   /** Secrets and configs that the agent has written. */
   readonly files: readonly BoundFile[];
+  /** Where copies of bind-mounted files lie on this machine, by hash. */
+  readonly copies?: Readonly<Record<string, string>>;
   /** Containers of this machine by service, for `network_mode: service:x` and its like. */
   readonly companions: Readonly<Record<string, string>>;
   readonly inheritedVolumes: Readonly<Record<string, string>>;
@@ -182,6 +184,7 @@ function hostConfig(input: ContainerInput, networkMode: string): HostBody {
       apiVersion: input.apiVersion,
       files: withResolvConf(input, networkMode),
       inheritedVolumes: input.inheritedVolumes,
+      copies: input.copies ?? {},
     }),
     VolumesFrom: volumesFrom(input),
     CapAdd: textsAt(spec, 'cap_add'),

@@ -137,6 +137,7 @@ function buildProject(
       isOrphan: pointer.orphans.includes(serviceName),
       slots: pointed.slots,
       pinned: pointed.pinned,
+      paths: pointed.paths,
       away: pointed.away ?? [],
       volumeHome: mode === 'global' ? undefined : volumeHomeOf(pointer, revision, serviceName),
       operation,

@@ -23,6 +23,7 @@ import {
   acceptUp,
   type OperationWrite,
 } from '../../src/plan/accept.ts';
+import type { MachineFacts } from '../../src/plan/bind-pins.ts';
 import { type BuiltView, buildView } from '../../src/view/build-view.ts';
 import { compareText } from '../../src/view/order.ts';
 
@@ -226,11 +227,12 @@ export class World {
 
   /** Accepts an `up` without writing it. */
   accept(self: string, project: Project, change: Partial<UpRequest> & UpFacts = {}): AcceptedUp {
-    const { images, ...request } = change;
+    const { images, machines, ...request } = change;
     return acceptUp(this.view(self), anUpRequest(project, request), {
       self: machineId(self),
       nowMs: this.nowMs,
       images: images ?? {},
+      ...(machines === undefined ? {} : { machines }),
       newId: () => this.newId(),
     });
   }
@@ -248,6 +250,7 @@ export class World {
 
 export interface UpFacts {
   readonly images?: Readonly<Record<string, ResolvedImage>>;
+  readonly machines?: ReadonlyMap<MachineId, MachineFacts>;
 }
 
 export function anUpRequest(project: Project, change: Partial<UpRequest> = {}): UpRequest {

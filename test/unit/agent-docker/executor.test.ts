@@ -46,6 +46,7 @@ beforeEach(() => {
       replica,
       view: () => aView(services),
       files: new ContainerFiles(dataDir),
+      copies: { path: async (hash) => join(dataDir, 'copies', hash) },
       network: () => ({
         name: 'tsc-compose',
         bridge: 'tsc-br',

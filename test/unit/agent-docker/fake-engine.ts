@@ -100,6 +100,10 @@ export class FakeEngine implements EngineCalls {
     return { engine: '28.5.2', apiVersion: '1.51', platform: 'linux/amd64' };
   }
 
+  async root(): Promise<string> {
+    return '/var/lib/docker';
+  }
+
   async ping(): Promise<void> {
     await this.#step('ping');
   }

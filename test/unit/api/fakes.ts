@@ -90,6 +90,10 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
+      machineFacts: {
+        isHere: async ({ folder }) => ({ isHere: !folder.endsWith('elsewhere') }),
+        read: async (paths) => ({ existing: paths, freeDiskBytes: 1, freeMemoryBytes: 1 }),
+      },
       projects: () =>
         agent.hasCluster
           ? {
