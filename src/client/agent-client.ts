@@ -10,6 +10,8 @@ import type {
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  OperateAnswer,
+  OperateRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -62,6 +64,12 @@ export class AgentClient {
   scale(project: string, request: ScaleRequest, signal?: AbortSignal): Promise<ChangeAnswer> {
     const path = `/v1/projects/${encodeURIComponent(project)}/scale`;
     return this.#post<ChangeAnswer>(path, request, signal);
+  }
+
+  /** `stop`, `start`, `restart`, `kill` and `rm`. */
+  operate(project: string, request: OperateRequest, signal?: AbortSignal): Promise<OperateAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/operate`;
+    return this.#post<OperateAnswer>(path, request, signal);
   }
 
   init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {

@@ -8,6 +8,7 @@ import type { Dependency, Deploy, Mount, Port, Project, Service } from '../model
 import type {
   Admission,
   ConflictRecord,
+  ContainerCause,
   ContainerRecord,
   FailureRecord,
   LinksRecord,
@@ -15,12 +16,14 @@ import type {
   MachineOptionsRecord,
   MachineRecord,
   MachineVersions,
+  OperationAuthor,
   OperationRecord,
   PointerRecord,
   PointerService,
   PointerTombstone,
   ResolvedImage,
   RevisionRecord,
+  SignalOrder,
 } from '../model/record.ts';
 
 type Check = (value: unknown) => boolean;
@@ -158,7 +161,13 @@ const isProject = shape<Project>({
 export const isRevision = shape<RevisionRecord>({
   project: isProject,
   hashes: mapOf(isName),
-  images: mapOf(shape<ResolvedImage>({ reference: isText, ids: mapOf(isText) })),
+  images: mapOf(
+    shape<ResolvedImage>({
+      reference: isText,
+      ids: mapOf(isText),
+      digests: optional(mapOf(isText)),
+    }),
+  ),
   contents: mapOf(isText),
   workingDir: isText,
   composeFiles: listOf(isText),
@@ -214,6 +223,22 @@ export const isOperation = shape<OperationRecord>({
   scale: optional(isCount),
   stopped: optional(isFlag),
   restartAtMs: optional(isNumber),
+  restarts: optional(mapOf(isNumber)),
+  startAtMs: optional(isNumber),
+  graceMs: optional(isCount),
+  kill: optional(
+    shape<SignalOrder>({ signal: isName, atMs: isNumber, slots: optional(listOf(isName)) }),
+  ),
+  removeAtMs: optional(isNumber),
+  removeVolumes: optional(isFlag),
+  by: optional(
+    shape<OperationAuthor>({
+      machine: isName,
+      user: optional(isText),
+      atMs: isNumber,
+      act: isText,
+    }),
+  ),
 });
 
 export const isContainer = shape<ContainerRecord>({
@@ -236,6 +261,8 @@ export const isContainer = shape<ContainerRecord>({
   restarts: isNumber,
   aliases: listOf(isText),
   networks: mapOf(listOf(isText)),
+  cause: optional(shape<ContainerCause>({ what: isText, why: isText, atMs: isNumber })),
+  signalMs: optional(isNumber),
 });
 
 export const isFailure = shape<FailureRecord>({
