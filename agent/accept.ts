@@ -12,6 +12,8 @@ import type { Plan } from '../src/model/action.ts';
 import type {
   ChangeAnswer,
   DownRequest,
+  OperateAnswer,
+  OperateRequest,
   PlannedStep,
   ScaleRequest,
   UpAnswer,
@@ -27,6 +29,7 @@ import type { AcceptedUp } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { foresee } from '../src/plan/foresee.ts';
+import { acceptOperation } from '../src/plan/operate.ts';
 import { buildView } from '../src/view/build-view.ts';
 import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
@@ -95,11 +98,31 @@ export class Acceptor implements ProjectChanges {
       const view = this.#view();
       if (view.projects.get(project)?.pointer === undefined) throw unknownProject(project);
       let stored: ChangeAnswer = { hlc: 0, storedOnCount: 0 };
-      for (const { key, value } of acceptScale(view, project, request)) {
+      const by = { machine: view.self, atMs: view.nowMs };
+      for (const { key, value } of acceptScale(view, project, request, by)) {
         const { hlc } = await this.#components.replica.write(key, value);
         stored = { hlc, storedOnCount: await this.#stored(view, key, hlc) };
       }
       return stored;
+    });
+  }
+
+  /** @returns hlc 0 when there was nothing to do */
+  operate(project: string, request: OperateRequest): Promise<OperateAnswer> {
+    return this.#oneAtATime(project, async () => {
+      await this.#settled();
+      const view = this.#view();
+      if (view.projects.get(project)?.pointer === undefined) throw unknownProject(project);
+      const { user } = request;
+      const by = { machine: view.self, ...(user === undefined ? {} : { user }) };
+      const accepted = acceptOperation(view, project, request, view.nowMs, by);
+      let last = { key: '', hlc: 0 };
+      for (const { key, value } of accepted.writes) {
+        last = { key, hlc: (await this.#components.replica.write(key, value)).hlc };
+      }
+      const { services, notes } = accepted;
+      const storedOnCount = last.hlc === 0 ? 0 : await this.#stored(view, last.key, last.hlc);
+      return { hlc: last.hlc, storedOnCount, services, notes };
     });
   }
 

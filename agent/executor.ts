@@ -34,7 +34,10 @@ const lastBackOffMs = 30_000;
 const lastLineCount = 10;
 
 export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'> {
-  readonly observer: Pick<Observer, 'refresh' | 'setDraining' | 'setRestarts'>;
+  readonly observer: Pick<
+    Observer,
+    'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal'
+  >;
   readonly replica: Pick<Replica, 'self' | 'get' | 'observe'>;
   readonly view: () => View;
   readonly now: () => number;
@@ -48,7 +51,7 @@ interface BackOff {
 
 /** One function per action; a new action does not compile until it is here. */
 type Executors = {
-  readonly [Name in ActionName]: (given: ActionArguments[Name]) => Promise<void>;
+  readonly [Name in ActionName]: (given: ActionArguments[Name], why: string) => Promise<void>;
 };
 
 export class Executor {
@@ -127,6 +130,7 @@ export class Executor {
     const { name, subject, reason } = action;
     this.#log.info(name, { subject, reason });
     const startedMs = this.#components.now();
+    this.#noteCause(action);
     this.#carryOut(action)
       .then(
         () => {
@@ -149,12 +153,20 @@ export class Executor {
   /** Narrows the action, so that each executor gets its own arguments. */
   #carryOut(action: Action): Promise<void> {
     const run = <Name extends ActionName>(name: Name, given: ActionArguments[Name]) =>
-      this.#executors[name](given);
+      this.#executors[name](given, action.reason);
     return run(action.name, action.arguments);
   }
 
+  /** Leaves in the container's record why it is as it is; a name is no state. */
+  #noteCause({ name, reason, arguments: given }: Action): void {
+    if (!('containerId' in given) || given.containerId === null) return;
+    if (name === 'rename' || name === 'reportFailure') return;
+    const cause = { what: name, why: reason, atMs: this.#components.now() };
+    this.#components.observer.setCause(given.containerId, cause);
+  }
+
   readonly #executors: Executors = {
-    run: (given) => this.#run(given),
+    run: (given, why) => this.#run(given, why),
 
     start: async ({ containerId, restarts }) => {
       const { engine, observer } = this.#components;
@@ -179,8 +191,19 @@ export class Executor {
       await this.#thenLook(containerId, () => this.#stopOwn(containerId, graceMs));
     },
 
-    remove: async ({ containerId, graceMs }) => {
-      await this.#thenLook(containerId, () => this.#remove(containerId, graceMs));
+    kill: async ({ containerId, signal, atMs }) => {
+      const { engine, observer } = this.#components;
+      await this.#thenLook(containerId, async () => {
+        const found = await engine.inspect(containerId);
+        if (found === undefined) return;
+        this.#assertOwn(found.Config.Labels, containerId);
+        await engine.kill(containerId, signal);
+        observer.setSignal(containerId, atMs);
+      });
+    },
+
+    remove: async ({ containerId, graceMs, keepsVolumes = false }) => {
+      await this.#thenLook(containerId, () => this.#remove(containerId, graceMs, keepsVolumes));
       await this.#collectFiles();
     },
 
@@ -199,7 +222,7 @@ export class Executor {
     },
   };
 
-  async #run(given: ActionArguments['run']): Promise<void> {
+  async #run(given: ActionArguments['run'], why: string): Promise<void> {
     const { observer, view, replica, now } = this.#components;
     const order = this.#orderOf(view(), given);
     // The plan was made for a definition that has been replaced since; the next one knows.
@@ -210,6 +233,7 @@ export class Executor {
     try {
       const components = { ...this.#components, log: this.#log };
       const id = await startContainer(components, order);
+      observer.setCause(id, { what: 'run', why, atMs: now() });
       await observer.refresh(id);
     } catch (error) {
       // A hung or absent engine is the machine's trouble, not the rollout's.
@@ -275,7 +299,7 @@ export class Executor {
     await engine.stop(containerId, graceMs);
   }
 
-  async #remove(containerId: string, graceMs: number): Promise<void> {
+  async #remove(containerId: string, graceMs: number, keepsVolumes: boolean): Promise<void> {
     const { engine } = this.#components;
     const found = await engine.inspect(containerId);
     if (found === undefined) return;
@@ -283,7 +307,8 @@ export class Executor {
     // Once the project is gone no definition says how long the container may take: it itself does.
     const longestMs = Math.max(graceMs, ownGraceMs(found));
     if (found.State.Running) await this.#stopOwn(containerId, longestMs);
-    await engine.remove(containerId);
+    await engine.remove(containerId, !keepsVolumes);
+    if (keepsVolumes) return;
     // Anonymous volumes that were taken over from a predecessor look named to the engine.
     for (const mount of found.Mounts) {
       if (mount.Type !== 'volume' || !/^[0-9a-f]{64}$/.test(mount.Name ?? '')) continue;

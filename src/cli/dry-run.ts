@@ -27,6 +27,7 @@ function stepText({ action }: PlannedStep, snapshot: Snapshot): string {
     case 'restart':
     case 'drain':
     case 'stop':
+    case 'kill':
     case 'remove':
       return `${action.name} ${nameOf(action.arguments.containerId)}: ${action.reason}`;
     case 'rename':

@@ -12,6 +12,8 @@ import type {
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  OperateAnswer,
+  OperateRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -77,6 +79,12 @@ export class AgentClient {
       if (error instanceof TscError && error.code === 'E_ROUTE_NOT_FOUND') return true;
       throw error;
     }
+  }
+
+  /** `stop`, `start`, `restart`, `kill` and `rm`. */
+  operate(project: string, request: OperateRequest, signal?: AbortSignal): Promise<OperateAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/operate`;
+    return this.#post<OperateAnswer>(path, request, signal);
   }
 
   init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {

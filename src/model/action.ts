@@ -24,8 +24,14 @@ export interface ActionArguments {
   /** Takes a container out of DNS, firewall and ingress before it is stopped. */
   readonly drain: { readonly containerId: string };
   readonly stop: { readonly containerId: string; readonly graceMs: number };
-  /** Stops if needed, then removes, with its anonymous volumes. */
-  readonly remove: { readonly containerId: string; readonly graceMs: number };
+  /** Sends a signal and waits for nothing; `atMs` names the order, which is carried out once. */
+  readonly kill: { readonly containerId: string; readonly signal: string; readonly atMs: number };
+  /** Stops if needed, then removes, with its anonymous volumes unless they are to be kept. */
+  readonly remove: {
+    readonly containerId: string;
+    readonly graceMs: number;
+    readonly keepsVolumes?: boolean;
+  };
   /** Gives the kept container its lasting name after its predecessor has gone. */
   readonly rename: { readonly containerId: string; readonly name: string };
   readonly removeVolume: { readonly project: string; readonly volume: string };

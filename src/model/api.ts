@@ -82,6 +82,34 @@ export interface ScaleRequest {
   readonly scale: Readonly<Record<string, number>>;
 }
 
+/** What is done to services that exist, without changing their definition. */
+export type OperationName = 'stop' | 'start' | 'restart' | 'kill' | 'remove';
+
+export interface OperateRequest {
+  readonly act: OperationName;
+  /** Empty: all. */
+  readonly services: readonly string[];
+  /** For stop and restart, instead of `stop_grace_period`. */
+  readonly graceMs?: number;
+  /** For kill: "SIGHUP". */
+  readonly signal?: string;
+  /** For restart and kill: only this slot. */
+  readonly slot?: string;
+  /** For restart: without the services that follow (`depends_on: … restart: true`). */
+  readonly withoutDependents?: boolean;
+  /** For remove: what runs is stopped first. */
+  readonly stopsFirst?: boolean;
+  /** For remove: with anonymous volumes. */
+  readonly withVolumes?: boolean;
+  readonly user?: string;
+}
+
+export interface OperateAnswer extends ChangeAnswer {
+  /** Services that this concerns, those that were added to the named ones included. */
+  readonly services: readonly string[];
+  readonly notes: readonly string[];
+}
+
 export interface ChangeAnswer {
   readonly hlc: number;
   readonly storedOnCount: number;

@@ -109,6 +109,8 @@ export interface ResolvedImage {
   readonly reference: string;
   /** Identity of the image as the engines report it, by platform ("linux/amd64"). */
   readonly ids: Readonly<Record<string, string>>;
+  /** What the registry called it when the change was accepted, by platform: "sha256:…". */
+  readonly digests?: Readonly<Record<string, string>>;
 }
 
 /** `app/<project>`: the small pointer that names everything else. A tombstone means `down`. */
@@ -199,6 +201,37 @@ export interface OperationRecord {
   readonly stopped?: boolean;
   /** Containers started before this moment are restarted. */
   readonly restartAtMs?: number;
+  /** As `restartAtMs`, of single slots. */
+  readonly restarts?: Readonly<Record<Slot, number>>;
+  /** Containers that have ended, and were started before this moment, are started. */
+  readonly startAtMs?: number;
+  /** Instead of `stop_grace_period`, for what this operation stops or restarts. */
+  readonly graceMs?: number;
+  /** Sent once to every running container that had not been sent it. */
+  readonly kill?: SignalOrder;
+  /** Containers that do not run, and had ended before this moment, are removed. */
+  readonly removeAtMs?: number;
+  /** With their anonymous volumes. */
+  readonly removeVolumes?: boolean;
+  /** Who asked for the last change of this record, when, and for what: shown by `why`. */
+  readonly by?: OperationAuthor;
+}
+
+/** A signal for running containers. */
+export interface SignalOrder {
+  /** As the engine takes it: "SIGHUP". */
+  readonly signal: string;
+  readonly atMs: number;
+  /** Only these; absent: all. */
+  readonly slots?: readonly Slot[];
+}
+
+export interface OperationAuthor {
+  readonly machine: MachineId;
+  readonly user?: string;
+  readonly atMs: number;
+  /** "stop", "scale to 3" */
+  readonly act: string;
 }
 
 export type ContainerState =
@@ -240,6 +273,17 @@ export interface ContainerRecord {
   readonly aliases: readonly string[];
   /** Compose network name to aliases there; which networks it is a member of. */
   readonly networks: Readonly<Record<string, readonly string[]>>;
+  /** What the agent did with it last. */
+  readonly cause?: ContainerCause;
+  /** The order (its `atMs`) of the last signal that was sent to it. */
+  readonly signalMs?: number;
+}
+
+/** An action of the agent on a container: what, why, and when it was begun. */
+export interface ContainerCause {
+  readonly what: string;
+  readonly why: string;
+  readonly atMs: number;
 }
 
 /** `fail/<machine>/<project>/<service>`: a step of the running rollout failed here. */

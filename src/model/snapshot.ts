@@ -42,6 +42,12 @@ export interface ServiceSnapshot {
   readonly wantedCount: number;
   readonly isStopped: boolean;
   readonly isOrphan: boolean;
+  /** Containers started before this moment are still to be restarted. */
+  readonly restartAtMs?: number;
+  /** The same, of single slots. */
+  readonly restarts?: Readonly<Record<string, number>>;
+  /** Ended containers that were started before this moment are still to be started. */
+  readonly startAtMs?: number;
   /** Slot to the machine that owns it now. */
   readonly owners: Readonly<Record<string, MachineId>>;
   /** Exits with code 0 and `restart: no` count as done, not as broken. */

@@ -12,6 +12,7 @@ import type { DownRequest, ScaleRequest, UpRequest } from '../model/api.ts';
 import type { MachineId, RolloutId, ServiceHash } from '../model/ids.ts';
 import type { Project, Service } from '../model/project.ts';
 import {
+  type OperationAuthor,
   type OperationRecord,
   type PointerRecord,
   type PointerService,
@@ -118,9 +119,9 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
       ...(away.length === 0 ? {} : { away }),
     };
     if (isChanged(old, project, identity)) changed.push(name);
-    else if (old !== undefined && mustStartAgain(view, old)) {
-      const key = recordKey.operation(project.name, name);
-      operationsToWrite.push({ key, value: { restartAtMs: facts.nowMs } });
+    const start = old?.hash === identity.hash ? startOrder(view, old, facts.nowMs) : undefined;
+    if (start !== undefined) {
+      operationsToWrite.push({ key: recordKey.operation(project.name, name), value: start });
     }
   }
   const untouched = [...(before?.services.values() ?? [])].filter(
@@ -313,7 +314,7 @@ function isChanged(old: ServiceView | undefined, project: Project, identity: Ide
 }
 
 /** `up` starts what has ended, as `docker compose` does: stopped services and one-shot ones. */
-function mustStartAgain(view: View, service: ServiceView): boolean {
+export function mustStartAgain(view: View, service: ServiceView): boolean {
   const containers = containersOfService(view, service.project, service.name);
   const { condition } = restartPolicyOf(service.spec);
   const isLeftAlone = service.isStopped || ['unset', 'no', 'on-failure'].includes(condition);
@@ -322,6 +323,17 @@ function mustStartAgain(view: View, service: ServiceView): boolean {
     containers.length > 0 &&
     containers.every((container) => container.state === 'exited')
   );
+}
+
+/** What starts the containers of a service that have ended; undefined when there is none to start. */
+export function startOrder(
+  view: View,
+  service: ServiceView,
+  nowMs: number,
+): OperationRecord | undefined {
+  if (mustStartAgain(view, service)) return { restartAtMs: nowMs };
+  // Some still run, or run where the stop has not arrived: these are not disturbed.
+  return service.isStopped ? { startAtMs: nowMs } : undefined;
 }
 
 /** The newest revision with which every replica was ready. */
@@ -413,6 +425,7 @@ export function acceptScale(
   view: View,
   project: string,
   request: ScaleRequest,
+  by?: Pick<OperationAuthor, 'machine' | 'user' | 'atMs'>,
 ): readonly OperationWrite[] {
   return Object.entries(request.scale).map(([name, count]) => {
     const service = serviceOf(view, project, name);
@@ -436,29 +449,8 @@ export function acceptScale(
         `no machine can run service "${name}": ${reasons.join('; ')}`,
       );
     }
-    return operation(service, { scale: count });
-  });
-}
-
-/**
- * `stop`, `start` and `restart` of services.
- * @param services names; empty: all
- * @throws TscError for services that do not exist
- */
-export function acceptOperation(
-  view: View,
-  project: string,
-  change: { readonly services: readonly string[]; readonly act: 'stop' | 'start' | 'restart' },
-  nowMs: number,
-): readonly OperationWrite[] {
-  const all = [...(view.projects.get(project)?.services.keys() ?? [])];
-  const names = change.services.length === 0 ? all : change.services;
-  return names.flatMap((name) => {
-    const service = serviceOf(view, project, name);
-    if (change.act === 'stop') return operation(service, { stopped: true });
-    // What runs already is not disturbed by `start`.
-    if (change.act === 'start' && !service.isStopped && !mustStartAgain(view, service)) return [];
-    return operation(service, { stopped: false, restartAtMs: nowMs });
+    const author = by === undefined ? {} : { by: { ...by, act: `scale to ${count}` } };
+    return operation(service, { scale: count, ...author });
   });
 }
 
@@ -467,7 +459,8 @@ function operation(service: ServiceView, change: OperationRecord): OperationWrit
   return { key, value: { ...service.operation, ...change } };
 }
 
-function serviceOf(view: View, project: string, name: string): ServiceView {
+/** @throws TscError E_UNKNOWN_PROJECT, E_UNKNOWN_SERVICE */
+export function serviceOf(view: View, project: string, name: string): ServiceView {
   const found = view.projects.get(project);
   if (found?.pointer === undefined) {
     throw new TscError('E_UNKNOWN_PROJECT', `no such project: ${project}`);

@@ -85,6 +85,14 @@ function after(view: View, action: Action): View {
       });
     case 'rename':
       return withContainer(view, action.arguments.containerId, { name: action.arguments.name });
+    case 'kill':
+      // Whether a signal ends a container is the container's secret: SIGKILL does.
+      return withContainer(view, action.arguments.containerId, {
+        signalMs: action.arguments.atMs,
+        ...(action.arguments.signal === 'SIGKILL'
+          ? { state: 'exited', exitCode: 137, ready: false, finishedMs: view.nowMs }
+          : {}),
+      });
     case 'remove': {
       const { containerId } = action.arguments;
       const containers = view.containers.filter(

@@ -9,6 +9,7 @@ import { containersOfSlot } from '../view/endpoints.ts';
 import { companionOf, graceMsOf, lastingName, restartPolicyOf } from '../view/service-spec.ts';
 import { isAlive } from './leave.ts';
 import { failedRestartAgeMs, failedRestartCount } from './limits.ts';
+import { operationGraceMs, restartAtMsOf, startAtMsOf } from './operations.ts';
 import { decideRestart, restartDelayMs } from './restart.ts';
 import { type Steps, subject } from './steps.ts';
 
@@ -18,6 +19,8 @@ export interface KeepInput {
   readonly steps: Steps;
   /** Whether an explicit restart may take this container down now. */
   readonly isRestartTurn: boolean;
+  /** What an explicit start still waits for. */
+  readonly startWait: () => string | undefined;
 }
 
 /** Decides the next step for the one container that a slot keeps. */
@@ -67,11 +70,11 @@ function giveLastingName({ view, service, steps }: KeepInput, container: Contain
 
 function keepRunning(input: KeepInput, container: ContainerView): void {
   const { service, steps } = input;
-  const restartAtMs = service.operation?.restartAtMs ?? 0;
+  const restartAtMs = restartAtMsOf(service, container.slot);
   const restart = (reason: string, restarts: number): void => {
     steps.add('restart', subject.container(container.id), reason, {
       containerId: container.id,
-      graceMs: graceMsOf(service.spec),
+      graceMs: operationGraceMs(service),
       restarts,
     });
   };
@@ -99,9 +102,14 @@ function keepRunning(input: KeepInput, container: ContainerView): void {
 function startAgain(input: KeepInput, container: ContainerView): void {
   const { service, steps } = input;
   const on = subject.container(container.id);
-  const restartAtMs = service.operation?.restartAtMs ?? 0;
-  if (container.startedMs < restartAtMs) {
-    if (!steps.isPast(restartAtMs)) return;
+  const startAtMs = startAtMsOf(service, container.slot);
+  if (container.startedMs < startAtMs) {
+    if (!steps.isPast(startAtMs)) return;
+    const wait = input.startWait();
+    if (wait !== undefined) {
+      steps.wait(container, wait);
+      return;
+    }
     steps.add('start', on, 'a start was asked for', { containerId: container.id, restarts: 0 });
     return;
   }

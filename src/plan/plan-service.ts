@@ -11,16 +11,18 @@ import type { ContainerView, ProjectView, ServiceView, View } from '../model/vie
 import { isInTraffic } from '../view/endpoints.ts';
 import { companionOf, graceMsOf } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
-import { dependencyWait } from './dependencies.ts';
+import { dependencyWait, unmetDependency } from './dependencies.ts';
 import { companionContainer, keepUp, ownFailure } from './keep-up.ts';
-import { isAlive, removeStep, stopStep } from './leave.ts';
+import { isAlive, removeStep } from './leave.ts';
 import { failureRetryMs, surplusSettleMs } from './limits.ts';
+import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
 import { type Steps, subject } from './steps.ts';
 import {
   goesOnAfterFailure,
   hasSpareReplica,
   isStartFirst,
+  parallelismOf,
   standingFailures,
   turnWait,
 } from './turn.ts';
@@ -53,19 +55,17 @@ export function planService(input: ServiceInput): void {
     const copies = all.filter((copy) => copy.machine === view.self && copy.slot === slot);
     const place = { project: service.project, service: service.name, slot };
     if (service.isStopped) {
-      for (const copy of copies) stop(input, copy);
+      for (const copy of copies) restStep(input, copy);
     } else if (owner === view.self) {
-      planSlot(input, slot, copies);
+      for (const copy of copies) signalStep(input, copy);
+      const isCleared = copies.filter((copy) => clearStep(input, copy)).length > 0;
+      if (!isCleared) planSlot(input, slot, copies);
     } else if (owner === undefined) {
       steps.wait(place, 'no machine can run it');
     } else {
       for (const copy of copies) removeSurplus(input, copy, all);
     }
   }
-}
-
-function stop({ service, steps }: ServiceInput, copy: ContainerView): void {
-  stopStep(steps, copy, graceMsOf(service.spec), 'the service is stopped');
 }
 
 /** The copy that the owner keeps must have served for some seconds before this one goes. */
@@ -114,7 +114,8 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
     return;
   }
   const isRestartTurn = hasRestartTurn(input, slot);
-  keepUp({ view, service, steps, isRestartTurn }, kept);
+  const startWait = (): string | undefined => unmetDependency(input, service);
+  keepUp({ view, service, steps, isRestartTurn, startWait }, kept);
   if (isOutdated(view)) return;
   const grace = graceMsOf(service.spec);
   for (const copy of doubled) removeStep(steps, copy, grace, 'is a second copy of the slot');
@@ -213,19 +214,25 @@ function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[])
   }
 }
 
-/** `restart` goes slot by slot: all before this one have been restarted and are ready. */
-function hasRestartTurn({ view, service, owners, index }: ServiceInput, slot: Slot): boolean {
+/**
+ * `restart` goes through the slots as an update does, `parallelism` at a time: fewer than that of
+ * those before this one are still down. Services that are needed come first.
+ */
+function hasRestartTurn(input: ServiceInput, slot: Slot): boolean {
+  const { view, service, owners, index } = input;
+  if (restartAtMsOf(service, slot) === 0) return true;
+  if (restartsAfter(input) !== undefined) return false;
   const key = serviceKey(service.project, service.name);
-  const restartAtMs = service.operation?.restartAtMs ?? 0;
-  if (restartAtMs === 0) return true;
+  let downCount = 0;
   for (const [other, owner] of owners.get(key) ?? []) {
-    if (other === slot) return true;
+    if (other === slot) break;
     const machine = owner === undefined ? undefined : view.machines.get(owner);
     if (machine?.liveness !== 'reachable' || !machine.isAble) continue;
+    const restartAtMs = restartAtMsOf(service, other);
     const isBack = (index.get(key) ?? []).some(
       (copy) => copy.slot === other && copy.startedMs >= restartAtMs && isServing(service, copy),
     );
-    if (!isBack) return false;
+    if (!isBack) downCount += 1;
   }
-  return true;
+  return downCount < parallelismOf(service);
 }

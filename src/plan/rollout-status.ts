@@ -157,9 +157,19 @@ function containersOf(
 }
 
 function isUp(snapshot: Snapshot, service: ServiceSnapshot, container: ContainerView): boolean {
-  if (container.hash !== service.hash) return false;
+  if (container.hash !== service.hash || mustStart(service, container)) return false;
   if (isCompleted(service, container)) return true;
   return container.ready && !container.draining && isReachable(snapshot, container);
+}
+
+/** A restart or a start was asked for, and this container has not been started since. */
+function mustStart(service: ServiceSnapshot, container: ContainerView): boolean {
+  const restartAtMs = Math.max(
+    service.restartAtMs ?? 0,
+    service.restarts?.[container.slot] ?? 0,
+    container.state === 'exited' ? (service.startAtMs ?? 0) : 0,
+  );
+  return container.startedMs < restartAtMs;
 }
 
 function isCompleted(service: ServiceSnapshot, container: ContainerView): boolean {

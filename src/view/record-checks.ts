@@ -8,6 +8,7 @@ import type { Dependency, Deploy, Mount, Port, Project, Service } from '../model
 import type {
   Admission,
   ConflictRecord,
+  ContainerCause,
   ContainerRecord,
   FailureRecord,
   LinksRecord,
@@ -15,6 +16,7 @@ import type {
   MachineOptionsRecord,
   MachineRecord,
   MachineVersions,
+  OperationAuthor,
   OperationRecord,
   PathPlaces,
   PointerRecord,
@@ -22,6 +24,7 @@ import type {
   PointerTombstone,
   ResolvedImage,
   RevisionRecord,
+  SignalOrder,
 } from '../model/record.ts';
 
 type Check = (value: unknown) => boolean;
@@ -159,7 +162,13 @@ const isProject = shape<Project>({
 export const isRevision = shape<RevisionRecord>({
   project: isProject,
   hashes: mapOf(isName),
-  images: mapOf(shape<ResolvedImage>({ reference: isText, ids: mapOf(isText) })),
+  images: mapOf(
+    shape<ResolvedImage>({
+      reference: isText,
+      ids: mapOf(isText),
+      digests: optional(mapOf(isText)),
+    }),
+  ),
   contents: mapOf(isText),
   workingDir: isText,
   composeFiles: listOf(isText),
@@ -216,6 +225,22 @@ export const isOperation = shape<OperationRecord>({
   scale: optional(isCount),
   stopped: optional(isFlag),
   restartAtMs: optional(isNumber),
+  restarts: optional(mapOf(isNumber)),
+  startAtMs: optional(isNumber),
+  graceMs: optional(isCount),
+  kill: optional(
+    shape<SignalOrder>({ signal: isName, atMs: isNumber, slots: optional(listOf(isName)) }),
+  ),
+  removeAtMs: optional(isNumber),
+  removeVolumes: optional(isFlag),
+  by: optional(
+    shape<OperationAuthor>({
+      machine: isName,
+      user: optional(isText),
+      atMs: isNumber,
+      act: isText,
+    }),
+  ),
 });
 
 export const isContainer = shape<ContainerRecord>({
@@ -238,6 +263,8 @@ export const isContainer = shape<ContainerRecord>({
   restarts: isNumber,
   aliases: listOf(isText),
   networks: mapOf(listOf(isText)),
+  cause: optional(shape<ContainerCause>({ what: isText, why: isText, atMs: isNumber })),
+  signalMs: optional(isNumber),
 });
 
 export const isFailure = shape<FailureRecord>({

@@ -73,10 +73,22 @@ function serviceSnapshot(
     wantedCount: service.isStopped ? 0 : wantedCount,
     isStopped: service.isStopped,
     isOrphan: service.isOrphan,
+    ...pendingStarts(service),
     owners,
     mayComplete: mayComplete(service.spec),
     ports: (service.spec.ports ?? []).map(portText),
     xPorts: textsOf(service.spec['x-ports']),
+  };
+}
+
+function pendingStarts({
+  operation,
+}: ServiceView): Pick<ServiceSnapshot, 'restartAtMs' | 'restarts' | 'startAtMs'> {
+  const { restartAtMs, restarts, startAtMs } = operation ?? {};
+  return {
+    ...(restartAtMs === undefined ? {} : { restartAtMs }),
+    ...(restarts === undefined ? {} : { restarts }),
+    ...(startAtMs === undefined ? {} : { startAtMs }),
   };
 }
 

@@ -185,6 +185,14 @@ export class FakeCluster {
       case 'stop':
         if (target) this.#put(target, { state: 'exited', exitCode: 137, finishedMs: view.nowMs });
         return;
+      case 'kill':
+        if (!target) return;
+        this.#put(target, { signalMs: action.arguments.atMs });
+        if (action.arguments.signal === 'SIGKILL') {
+          const ended = { state: 'exited', exitCode: 137, finishedMs: view.nowMs } as const;
+          this.#put(target, { ...ended, ready: false, signalMs: action.arguments.atMs });
+        }
+        return;
       case 'remove':
         if (target) this.world.records.delete(recordKey.container(target.machine, target.id));
         return;

@@ -193,7 +193,10 @@ describe('up', () => {
   test('takes back a scale that it replaces', async () => {
     await upOf({ web });
     await acceptor.scale('shop', { scale: { web: 5 } });
-    expect(replica.get('op/shop/web')?.value).toEqual({ scale: 5 });
+    expect(replica.get('op/shop/web')?.value).toMatchObject({
+      scale: 5,
+      by: { machine: 'id-m1', act: 'scale to 5' },
+    });
     await upOf({ web });
     expect(replica.get('op/shop/web')?.value).toBeNull();
   });

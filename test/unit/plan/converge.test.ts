@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { acceptOperation, acceptScale } from '../../../src/plan/accept.ts';
+import { acceptScale } from '../../../src/plan/accept.ts';
+import { acceptOperation } from '../../../src/plan/operate.ts';
 import { aProject, machineId, World } from '../../lib/builders.ts';
 import { FakeCluster } from '../../lib/fake-cluster.ts';
 
@@ -297,7 +298,7 @@ describe('a cluster that carries out its plans', () => {
     const act = (name: 'stop' | 'start' | 'restart'): void => {
       const { world } = fake;
       const change = { services: ['web'], act: name };
-      world.operate('a', acceptOperation(world.view('a'), 'app', change, world.nowMs));
+      world.operate('a', acceptOperation(world.view('a'), 'app', change, world.nowMs).writes);
       fake.settle(() => {
         if (name === 'restart') {
           expect(fake.running('web').filter((found) => found.ready).length).toBeGreaterThan(0);
