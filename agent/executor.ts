@@ -12,12 +12,14 @@
 import type Dockerode from 'dockerode';
 import { TscError } from '../src/lib/errors.ts';
 import type { Action, ActionArguments, ActionName } from '../src/model/action.ts';
-import type { ClusterId } from '../src/model/ids.ts';
+import type { ClusterId, RolloutId } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
-import type { FailureRecord } from '../src/model/record.ts';
+import type { FailureRecord, SlotFailure } from '../src/model/record.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { ServiceView, View } from '../src/model/view.ts';
+import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
+import { isFailure } from '../src/view/record-checks.ts';
 import { runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
@@ -38,7 +40,7 @@ export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'
     Observer,
     'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal'
   >;
-  readonly replica: Pick<Replica, 'self' | 'get' | 'observe'>;
+  readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
   readonly view: () => View;
   readonly now: () => number;
   readonly log: Log;
@@ -214,11 +216,27 @@ export class Executor {
 
     removeVolume: ({ project, volume }) => this.#removeVolume(project, volume),
 
+    writeVerdict: async ({ project, service, rollout, verdict }) => {
+      const { replica } = this.#components;
+      const key = recordKey.verdict(project, service, rollout);
+      // Another machine may have been first: a verdict never changes.
+      if ((replica.get(key)?.value ?? null) !== null) return;
+      await replica.write(key, verdict);
+      const { result, failure } = verdict;
+      this.#log.info('judged a rollout', { project, service, rollout, result, why: failure?.why });
+    },
+
+    recordDone: async ({ project, service, slot, rollout, atMs }) => {
+      const { replica } = this.#components;
+      const key = recordKey.done(project, service, slot, rollout);
+      await replica.write(key, { machine: replica.self, atMs });
+    },
+
     reportFailure: async ({ containerId, project, service, slot, rollout, why, exitCode }) => {
       const { engine, now } = this.#components;
       const lastLines = containerId === null ? [] : await engine.logs(containerId, lastLineCount);
-      const failure = { rollout, slot, why, exitCode, lastLines, atMs: now() };
-      this.#writeFailure(project, service, failure);
+      const failure = { slot, why, exitCode, lastLines, atMs: now() };
+      this.#writeFailure({ project, service, rollout }, failure);
     },
   };
 
@@ -239,20 +257,26 @@ export class Executor {
       // A hung or absent engine is the machine's trouble, not the rollout's.
       if (!isEngineDown(error) && !this.#isStopped) {
         const { project, service, slot, rollout } = given;
-        this.#writeFailure(project, service, {
-          rollout,
-          slot,
-          why: whyOf(error),
-          exitCode: null,
-          lastLines: [],
-          atMs: now(),
-        });
+        this.#writeFailure(
+          { project, service, rollout },
+          {
+            slot,
+            why: whyOf(error),
+            exitCode: null,
+            lastLines: [],
+            atMs: now(),
+          },
+        );
       }
       throw error;
     } finally {
       this.#beingMade.delete(subject);
     }
-    this.#clearFailure(replica.get(failureKeyOf(replica, given))?.value, given);
+    // A container that came up after all: only a failure to start it is taken back.
+    const failureKey = recordKey.failure(replica.self, given.project, given.service);
+    const failure = this.#failure(failureKey);
+    const left = withoutFailure(failure, given);
+    if (left !== failure) replica.observe(failureKey, left ?? null);
   }
 
   /** The service as planned, on this machine; undefined when the view has moved on. */
@@ -264,20 +288,18 @@ export class Executor {
     return { cluster: this.#cluster, machine, service, slot: given.slot };
   }
 
-  /** A container that came up after all: only a failure to start it is taken back. */
-  #clearFailure(value: unknown, given: ActionArguments['run']): void {
-    const { replica } = this.#components;
-    if (typeof value !== 'object' || value === null) return;
-    // Our own key, in the shape we write.
-    const failure = value as FailureRecord;
-    const isThis = failure.rollout === given.rollout && failure.slot === given.slot;
-    const neverRan = failure.exitCode === null && failure.lastLines.length === 0;
-    if (isThis && neverRan) replica.observe(failureKeyOf(replica, given), null);
+  #failure(key: string): FailureRecord | undefined {
+    const value = this.#components.replica.get(key)?.value ?? null;
+    return isFailure(value) ? value : undefined;
   }
 
-  #writeFailure(project: string, service: string, failure: FailureRecord): void {
+  #writeFailure(
+    of: { readonly project: string; readonly service: string; readonly rollout: RolloutId },
+    failure: SlotFailure,
+  ): void {
     const { replica } = this.#components;
-    replica.observe(recordKey.failure(replica.self, project, service), failure);
+    const key = recordKey.failure(replica.self, of.project, of.service);
+    replica.observe(key, withFailure(this.#failure(key), of.rollout, failure));
   }
 
   /** Looks at the container afterwards, whether the work went well or not. */
@@ -396,13 +418,6 @@ export class Executor {
 
 function backOffKey({ name, subject, arguments: given }: Action): string {
   return JSON.stringify([name, subject, given]);
-}
-
-function failureKeyOf(
-  replica: Pick<Replica, 'self'>,
-  { project, service }: ActionArguments['run'],
-): string {
-  return recordKey.failure(replica.self, project, service);
 }
 
 function serviceOf(view: View, labels: Readonly<Record<string, string>>): ServiceView | undefined {

@@ -3,6 +3,7 @@
  * exhaustive record over their names, so a new action does not compile until it can be carried out.
  */
 import type { RolloutId, ServiceHash, Slot } from './ids.ts';
+import type { VerdictRecord } from './record.ts';
 
 export interface ActionArguments {
   /** Makes image, network and volumes available, then creates and starts a container. */
@@ -44,6 +45,21 @@ export interface ActionArguments {
     readonly containerId: string | null;
     readonly why: string;
     readonly exitCode: number | null;
+  };
+  /** Writes `verdict/`, once: how the rollout ended. */
+  readonly writeVerdict: {
+    readonly project: string;
+    readonly service: string;
+    readonly rollout: RolloutId;
+    readonly verdict: VerdictRecord;
+  };
+  /** Writes `done/`: the slot ran to its end and is not to run again. */
+  readonly recordDone: {
+    readonly project: string;
+    readonly service: string;
+    readonly slot: Slot;
+    readonly rollout: RolloutId;
+    readonly atMs: number;
   };
 }
 

@@ -14,6 +14,8 @@ export interface UpRequest {
   readonly removeOrphans: boolean;
   readonly isDryRun: boolean;
   readonly forceRecreate: boolean;
+  /** A rollout of this change that fails pauses, whatever the file says. */
+  readonly noRollback?: boolean;
   /** Content of secrets and configs, base64, under "secret/<name>" or "config/<name>". */
   readonly contents: Readonly<Record<string, string>>;
   readonly workingDir: string;

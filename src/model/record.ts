@@ -129,6 +129,9 @@ export interface PointerRecord {
    * another without naming it here was made on the other side of a partition.
    */
   readonly ancestors?: readonly string[];
+  /** Hash of the revision that this change brought, and what made it: for `history`. */
+  readonly revision?: string;
+  readonly act?: HistoryRecord['act'];
 }
 
 export interface PointerService {
@@ -140,7 +143,13 @@ export interface PointerService {
   readonly slots: Readonly<Record<Slot, MachineId>>;
   /** Machine that a bind mount of the author's folder ties the service to. */
   readonly pinned?: MachineId;
+  /** The newest definition that every replica was ready with, and the hash of its containers. */
   readonly lastGoodRevision?: string;
+  readonly lastGoodHash?: ServiceHash;
+  /** This rollout goes back to an earlier definition: `rollback_config` holds. */
+  readonly isRollback?: boolean;
+  /** `up --no-rollback`: when it fails it pauses, whatever the file says. */
+  readonly noRollback?: boolean;
   /** Where the absolute paths that the service mounts were found when the change was accepted. */
   readonly paths?: PathPlaces;
   /** Machines that the acceptor could not reach: until they are back, what runs there is passed over. */
@@ -286,15 +295,73 @@ export interface ContainerCause {
   readonly atMs: number;
 }
 
-/** `fail/<machine>/<project>/<service>`: a step of the running rollout failed here. */
-export interface FailureRecord {
+/** `fail/<machine>/<project>/<service>`: steps of the running rollout failed here. */
+export interface FailureRecord extends SlotFailure {
   readonly rollout: RolloutId;
+  /** Further slots of the same rollout; an older agent sees the first only. */
+  readonly more?: readonly SlotFailure[];
+}
+
+/** What one slot failed of. */
+export interface SlotFailure {
   readonly slot: Slot;
   readonly why: string;
   readonly exitCode: number | null;
   /** Last lines of the broken container. */
   readonly lastLines: readonly string[];
   readonly atMs: number;
+}
+
+/**
+ * `verdict/<project>/<service>/<rollout>`: how a rollout ended. Written once, by the machine whose
+ * turn it is (src/plan/verdict.ts), and never changed: what comes after `good` is healing.
+ */
+export interface VerdictRecord {
+  readonly result: VerdictResult;
+  readonly atMs: number;
+  /** With `rolled-back`: the definition that is in force again, and the hash of its containers. */
+  readonly revision?: string;
+  readonly hash?: ServiceHash;
+  /** What it was decided on; absent with `good`. */
+  readonly failure?: VerdictFailure;
+}
+
+export type VerdictResult = 'good' | 'paused' | 'rolled-back';
+
+export interface VerdictFailure extends SlotFailure {
+  readonly machine: MachineId;
+}
+
+/**
+ * `done/<project>/<service>/<slot>/<rollout>`, written by the machine that ran it: it ended with
+ * code 0 and is not to run again, even when its container is removed.
+ */
+export interface DoneRecord {
+  readonly machine: MachineId;
+  readonly atMs: number;
+}
+
+/**
+ * `hist/<project>/<id>`: one change of a project, written beside its pointer and kept when that is
+ * replaced. What `history` lists and `rollback` goes back to.
+ */
+export interface HistoryRecord {
+  /** hlc of the pointer: the order of changes. */
+  readonly pointerHlc: Hlc;
+  readonly atMs: number;
+  readonly author: { readonly machine: MachineId; readonly user?: string };
+  /** What the change was made by: a file, or going back to an earlier revision. */
+  readonly act: 'up' | 'rollback';
+  /** Hash in the key of the `rev/` record that the change brought. */
+  readonly revision: string;
+  /** Every service of the project as it was then. */
+  readonly services: Readonly<Record<string, HistoryService>>;
+}
+
+export interface HistoryService {
+  readonly revision: string;
+  readonly hash: ServiceHash;
+  readonly rollout: RolloutId;
 }
 
 /** Kinds of records whose losses are repaired by observation: they need no fsync. */
@@ -312,6 +379,11 @@ export const recordKey = {
   container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
   failure: (machine: MachineId, project: string, service: string): string =>
     `fail/${machine}/${project}/${service}`,
+  verdict: (project: string, service: string, rollout: RolloutId): string =>
+    `verdict/${project}/${service}/${rollout}`,
+  done: (project: string, service: string, slot: Slot, rollout: RolloutId): string =>
+    `done/${project}/${service}/${slot}/${rollout}`,
+  history: (project: string, id: string): string => `hist/${project}/${id}`,
 } as const;
 
 /** The first part of a key: "app/guestbook" is of kind "app". */

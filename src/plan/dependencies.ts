@@ -93,6 +93,7 @@ function hasSucceeded(service: ServiceView, container: ContainerView): boolean {
     container.state === 'exited' &&
     container.exitCode === 0 &&
     container.startedMs > 0 &&
+    !container.draining &&
     container.hash === service.hash
   );
 }

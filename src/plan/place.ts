@@ -216,7 +216,12 @@ export function placementCosts(
       .filter((other) => other.labels[label] === machine.labels[label])
       .reduce((sum, other) => sum + load.replicas(service, other.id), 0);
   return {
-    names: [...spreads.map((label) => `replicas with this ${label}`), 'replicas', 'containers', 'rank'],
+    names: [
+      ...spreads.map((label) => `replicas with this ${label}`),
+      'replicas',
+      'containers',
+      'rank',
+    ],
     of: (machine) => [
       ...spreads.map((label) => groupCount(machine, label)),
       load.replicas(service, machine.id),

@@ -10,7 +10,10 @@ import type {
   ConflictRecord,
   ContainerCause,
   ContainerRecord,
+  DoneRecord,
   FailureRecord,
+  HistoryRecord,
+  HistoryService,
   LinksRecord,
   LostChange,
   MachineOptionsRecord,
@@ -25,6 +28,9 @@ import type {
   ResolvedImage,
   RevisionRecord,
   SignalOrder,
+  SlotFailure,
+  VerdictFailure,
+  VerdictRecord,
 } from '../model/record.ts';
 
 type Check = (value: unknown) => boolean;
@@ -182,8 +188,13 @@ export const isPointer = shape<PointerRecord>({
       rollout: isName,
       slots: mapOf(isName),
       pinned: optional(isName),
-      paths: optional(shape<PathPlaces>({ on: optional(listOf(isName)), notOn: optional(listOf(isName)) })),
+      paths: optional(
+        shape<PathPlaces>({ on: optional(listOf(isName)), notOn: optional(listOf(isName)) }),
+      ),
       lastGoodRevision: optional(isName),
+      lastGoodHash: optional(isName),
+      isRollback: optional(isFlag),
+      noRollback: optional(isFlag),
       away: optional(listOf(isName)),
     }),
   ),
@@ -193,6 +204,8 @@ export const isPointer = shape<PointerRecord>({
   volumes: mapOf(isName),
   orphans: listOf(isName),
   ancestors: optional(listOf(isName)),
+  revision: optional(isName),
+  act: optional(isText),
 });
 
 export const isTombstone = shape<PointerTombstone>({
@@ -267,13 +280,37 @@ export const isContainer = shape<ContainerRecord>({
   signalMs: optional(isNumber),
 });
 
-export const isFailure = shape<FailureRecord>({
-  rollout: isName,
+const slotFailure = {
   slot: isName,
   why: isText,
   exitCode: nullable(isNumber),
   lastLines: listOf(isText),
   atMs: isNumber,
+} as const;
+
+export const isFailure = shape<FailureRecord>({
+  ...slotFailure,
+  rollout: isName,
+  more: optional(listOf(shape<SlotFailure>(slotFailure))),
+});
+
+export const isVerdict = shape<VerdictRecord>({
+  result: oneOf('good', 'paused', 'rolled-back'),
+  atMs: isNumber,
+  revision: optional(isName),
+  hash: optional(isName),
+  failure: optional(shape<VerdictFailure>({ ...slotFailure, machine: isName })),
+});
+
+export const isDoneRecord = shape<DoneRecord>({ machine: isName, atMs: isNumber });
+
+export const isHistory = shape<HistoryRecord>({
+  pointerHlc: isNumber,
+  atMs: isNumber,
+  author: isAuthor,
+  act: oneOf('up', 'rollback'),
+  revision: isName,
+  services: mapOf(shape<HistoryService>({ revision: isName, hash: isName, rollout: isName })),
 });
 
 /** "10.210.3.1" of "10.210.3.0/24"; undefined when the text is no IPv4 network. */

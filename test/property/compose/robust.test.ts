@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type ProjectReader, loadProject } from '../../../src/compose/index.ts';
+import { loadProject, type ProjectReader } from '../../../src/compose/index.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import { makeScenario } from '../../fuzz/compose/scenario.ts';
 import { type Files, hostileProjects, loadHostile, type Outcome } from './hostile.ts';

@@ -254,7 +254,13 @@ describe('a cluster that carries out its plans', () => {
     expect(
       fake.running('web').every((found) => found.hash === fake.world.service('web').hash),
     ).toBe(true);
-    expect(fake.containers()).toHaveLength(3);
+    const kept = fake.containers().filter((found) => found.state === 'exited');
+    expect(fake.containers()).toHaveLength(3 + kept.length);
+    expect(kept.map((found) => found.name)).toEqual([
+      'app-web-1-old',
+      'app-web-2-old',
+      'app-web-3-old',
+    ]);
   });
 
   test('with failure_action: continue the slots that do not break are updated', () => {
@@ -280,11 +286,11 @@ describe('a cluster that carries out its plans', () => {
     fake.behaviours.set('web', { runFailure: 'no such image' });
     fake.world.up('a', web(1));
     fake.settle();
-    expect(fake.log).toEqual(['a run slot:app/web/1']);
+    expect(fake.log).toEqual(['a run slot:app/web/1', 'a writeVerdict verdict:app/web']);
     expect(fake.world.view('a').failures.map((failure) => failure.why)).toEqual(['no such image']);
     expect(fake.waiting.map((wait) => wait.why)).toEqual(['failed: no such image']);
     for (let round = 0; round < 120; round += 1) fake.tick();
-    expect(fake.log).toHaveLength(2);
+    expect(fake.log).toHaveLength(3);
     fake.behaviours.clear();
     fake.world.up('a', web(1));
     fake.settle();
