@@ -138,8 +138,8 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
   const grace = graceMsOf(service.spec);
   for (const copy of doubled) removeStep(steps, copy, grace, 'is a second copy of the slot');
   for (const copy of old) {
-    const isSpare =
-      !copy.ready || copy.draining || (isServing(service, kept) && hasSpareReplica(input));
+    const mayEnd = isInTheWay || isServing(service, kept);
+    const isSpare = !copy.ready || copy.draining || (mayEnd && hasSpareReplica(input));
     if (isSpare) retireStep(steps, service, copy, 'was replaced');
     else steps.wait(copy, 'runs on until its successor is ready');
   }
