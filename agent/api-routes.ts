@@ -186,6 +186,7 @@ function upRequest(name: string, body: unknown): UpRequest {
     removeOrphans: flag(fields, 'removeOrphans'),
     isDryRun: flag(fields, 'isDryRun'),
     forceRecreate: flag(fields, 'forceRecreate'),
+    retryHook: fields.retryHook === true,
     contents: texts(fields, 'contents'),
     workingDir: text(fields, 'workingDir'),
     composeFiles: strings(fields, 'composeFiles'),

@@ -11,6 +11,11 @@ import type { Engine } from './engine.ts';
 /** 5 min: hooks warm caches and drain connections; longer work is a job. */
 const hookTimeoutMs = 300_000;
 
+/** Whether a container is not ready before its hooks have ended. */
+export function hasPostStart(spec: Service): boolean {
+  return objectsAt(spec, 'post_start').length > 0;
+}
+
 /**
  * Runs the hooks of one kind.
  * @throws TscError E_HOOK_FAILED with the last lines of the command

@@ -18,10 +18,13 @@ import type { FailureRecord } from '../src/model/record.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { ServiceView, View } from '../src/model/view.ts';
-import { runHooks } from './container-hooks.ts';
+import { isFailure } from '../src/view/record-checks.ts';
+import { graceMsOf } from '../src/view/service-spec.ts';
+import { hasPostStart, runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
 import { type ContainerKey, keyOfLabels } from './files.ts';
+import { hookKeyOf, runHookOnce } from './hook-run.ts';
 import type { Log } from './log.ts';
 import type { Observer } from './observer.ts';
 
@@ -33,9 +36,9 @@ const lastBackOffMs = 30_000;
 /** 10 lines: what fits on the screen beside the reason. */
 const lastLineCount = 10;
 
-export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'> {
-  readonly observer: Pick<Observer, 'refresh' | 'setDraining' | 'setRestarts'>;
-  readonly replica: Pick<Replica, 'self' | 'get' | 'observe'>;
+export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log' | 'setStarting'> {
+  readonly observer: Pick<Observer, 'refresh' | 'setDraining' | 'setRestarts' | 'setStarting'>;
+  readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
   readonly view: () => View;
   readonly now: () => number;
   readonly log: Log;
@@ -156,18 +159,26 @@ export class Executor {
   readonly #executors: Executors = {
     run: (given) => this.#run(given),
 
+    runHook: (given) => this.#runHook(given),
+
     start: async ({ containerId, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
       observer.setDraining(containerId, false);
-      await this.#thenLook(containerId, () => engine.start(containerId));
+      await this.#thenLook(containerId, async () => {
+        await engine.start(containerId);
+        await this.#postStart(containerId);
+      });
     },
 
     restart: async ({ containerId, graceMs, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
       await this.#preStop(containerId);
-      await this.#thenLook(containerId, () => engine.restart(containerId, graceMs));
+      await this.#thenLook(containerId, async () => {
+        await engine.restart(containerId, graceMs);
+        await this.#postStart(containerId);
+      });
     },
 
     drain: async ({ containerId }) => {
@@ -208,8 +219,7 @@ export class Executor {
     const subject = JSON.stringify(key);
     this.#beingMade.set(subject, key);
     try {
-      const components = { ...this.#components, log: this.#log };
-      const id = await startContainer(components, order);
+      const id = await startContainer(this.#startComponents(), order);
       await observer.refresh(id);
     } catch (error) {
       // A hung or absent engine is the machine's trouble, not the rollout's.
@@ -229,6 +239,91 @@ export class Executor {
       this.#beingMade.delete(subject);
     }
     this.#clearFailure(replica.get(failureKeyOf(replica, given))?.value, given);
+  }
+
+  #startComponents(): ContainerStartComponents {
+    const { observer } = this.#components;
+    return {
+      ...this.#components,
+      log: this.#log,
+      setStarting: (id, isStarting) => observer.setStarting(id, isStarting),
+    };
+  }
+
+  async #runHook({ project, service: name, run }: ActionArguments['runHook']): Promise<void> {
+    const { observer, view, replica, now } = this.#components;
+    const known = view();
+    const machine = known.machines.get(known.self);
+    const service = known.projects.get(project)?.services.get(name);
+    // The plan was made for a rollout that has been replaced since.
+    if (machine === undefined || service?.hook?.run !== run) return;
+    const order = { cluster: this.#cluster, machine, service, run };
+    const key = hookKeyOf(order);
+    const subject = JSON.stringify(key);
+    this.#beingMade.set(subject, key);
+    const slot = service.mode === 'global' ? machine.id : '1';
+    const failure = { rollout: run, slot, atMs: now(), hook: run };
+    try {
+      const ended = await runHookOnce(
+        {
+          ...this.#startComponents(),
+          replica,
+          refresh: (id) => observer.refresh(id),
+          isCurrent: () =>
+            !this.#isStopped && view().projects.get(project)?.services.get(name)?.hook?.run === run,
+          now,
+        },
+        order,
+      );
+      if (ended?.state !== 'failed') {
+        this.#clearHookFailure(project, name, run);
+        return;
+      }
+      const { why, exitCode, lastLines } = ended;
+      const text = `the pre-deploy hook failed: ${why}`;
+      this.#writeFailure(project, name, { ...failure, why: text, exitCode, lastLines });
+    } catch (error) {
+      if (!isEngineDown(error) && !this.#isStopped) {
+        const why = `the pre-deploy hook could not be started: ${whyOf(error)}`;
+        this.#writeFailure(project, name, { ...failure, why, exitCode: null, lastLines: [] });
+      }
+      throw error;
+    } finally {
+      this.#beingMade.delete(subject);
+    }
+  }
+
+  /** It could not be started at first, and has run since. */
+  #clearHookFailure(project: string, service: string, run: string): void {
+    const { replica } = this.#components;
+    const key = recordKey.failure(replica.self, project, service);
+    const value: unknown = replica.get(key)?.value;
+    if (isFailure(value) && value.hook === run) replica.observe(key, null);
+  }
+
+  /** After a start that is not the first: a container whose hooks fail is stopped again. */
+  async #postStart(containerId: string): Promise<void> {
+    const { engine, view, observer, now } = this.#components;
+    const labels = (await engine.inspect(containerId))?.Config.Labels ?? {};
+    const service = serviceOf(view(), labels);
+    if (service === undefined || !hasPostStart(service.spec)) return;
+    observer.setStarting(containerId, true);
+    try {
+      await runHooks(engine, containerId, service.spec, 'post_start');
+    } catch (error) {
+      await engine.stop(containerId, graceMsOf(service.spec));
+      this.#writeFailure(service.project, service.name, {
+        rollout: service.rollout,
+        slot: labels[label.slot] ?? '',
+        why: whyOf(error),
+        exitCode: null,
+        lastLines: [],
+        atMs: now(),
+      });
+      throw error;
+    } finally {
+      observer.setStarting(containerId, false);
+    }
   }
 
   /** The service as planned, on this machine; undefined when the view has moved on. */

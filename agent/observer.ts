@@ -55,6 +55,8 @@ export interface ObserverComponents {
 interface Tracked {
   found: Docker.ContainerInspectInfo | undefined;
   isDraining: boolean;
+  /** Its `post_start` hooks run. */
+  isStarting: boolean;
   restarts: number;
   /** Start time of the run whose ports have been seen open; -1 before any. */
   openSinceStartMs: number;
@@ -131,6 +133,13 @@ export class Observer {
   setDraining(id: string, isDraining: boolean): void {
     const tracked = this.#trackedOf(id);
     tracked.isDraining = isDraining;
+    this.#write(id, tracked);
+  }
+
+  /** Keeps a container out of traffic while its `post_start` hooks run. */
+  setStarting(id: string, isStarting: boolean): void {
+    const tracked = this.#trackedOf(id);
+    tracked.isStarting = isStarting;
     this.#write(id, tracked);
   }
 
@@ -238,6 +247,7 @@ export class Observer {
     const tracked: Tracked = {
       found: undefined,
       isDraining: before?.draining ?? false,
+      isStarting: false,
       restarts: before?.restarts ?? 0,
       openSinceStartMs: before?.ready === true ? before.startedMs : -1,
       isProbing: false,
@@ -267,14 +277,16 @@ export class Observer {
 
   #write(id: string, tracked: Tracked): void {
     const { replica } = this.#components;
-    const { found, isDraining, restarts } = tracked;
+    const { found, isDraining, isStarting, restarts } = tracked;
     if (found === undefined || this.#isStopped) return;
     const facts = { isDraining, restarts, passesReadiness: false };
     const record = containerRecord(found, this.#cluster, facts);
     if (record === undefined) return;
     const readiness = this.#readinessOf(id, record, tracked);
     this.#recheckLater(id, readiness.checkAgainAtMs);
-    const ready = readiness.ready && record.state === 'running' && !isDraining;
+    const isReplica = record.hook === undefined;
+    const isRunning = record.state === 'running' && !isStarting && !isDraining;
+    const ready = readiness.ready && isRunning && isReplica;
     replica.observe(recordKey.container(replica.self, id), { ...record, ready });
   }
 

@@ -14,6 +14,8 @@ export interface UpRequest {
   readonly removeOrphans: boolean;
   readonly isDryRun: boolean;
   readonly forceRecreate: boolean;
+  /** Runs pre-deploy hooks again that failed, or whose end is not known. */
+  readonly retryHook?: boolean;
   /** Content of secrets and configs, base64, under "secret/<name>" or "config/<name>". */
   readonly contents: Readonly<Record<string, string>>;
   readonly workingDir: string;

@@ -9,6 +9,8 @@ export const label = {
   slot: 'tsc-compose.slot',
   hash: 'tsc-compose.hash',
   rollout: 'tsc-compose.rollout',
+  /** The run of a pre-deploy hook; replicas do not have it. */
+  hook: 'tsc-compose.hook',
   /** JSON {aliases, networks}: what the container's record says of its names. */
   names: 'tsc-compose.names',
   /** On containers that the agent runs for itself ("caddy"); never in records. */

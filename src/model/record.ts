@@ -139,6 +139,8 @@ export interface PointerService {
   /** Machine that a bind mount of the author's folder ties the service to. */
   readonly pinned?: MachineId;
   readonly lastGoodRevision?: string;
+  /** Where and as what `x-pre_deploy` runs before this rollout; the run is named like the rollout. */
+  readonly hook?: { readonly machine: MachineId; readonly run: string };
   /** Where the absolute paths that the service mounts were found when the change was accepted. */
   readonly paths?: PathPlaces;
   /** Machines that the acceptor could not reach: until they are back, what runs there is passed over. */
@@ -211,6 +213,22 @@ export type ContainerState =
   | 'dead';
 export type HealthState = 'none' | 'starting' | 'healthy' | 'unhealthy';
 
+/** `hook/<project>/<service>`, written by the machine that the pointer names: the last run. */
+export interface HookRecord {
+  readonly run: string;
+  readonly machine: MachineId;
+  /** `started` is written before the container is, so that it is never started twice. */
+  readonly state: 'started' | 'done' | 'failed';
+  readonly containerId: string;
+  readonly startedMs: number;
+  /** 0 while it runs. */
+  readonly endedMs: number;
+  readonly exitCode: number | null;
+  /** Why it failed; "" otherwise. */
+  readonly why: string;
+  readonly lastLines: readonly string[];
+}
+
 /** `c/<machine>/<container id>`, written by that machine. */
 export interface ContainerRecord {
   readonly name: string;
@@ -236,6 +254,8 @@ export interface ContainerRecord {
   readonly exitCode: number;
   /** How often the agent restarted it since it was last stable. */
   readonly restarts: number;
+  /** The run of a pre-deploy hook: such a container is no replica. */
+  readonly hook?: string;
   /** Hostname and aliases that resolve to it, beside service and container name. */
   readonly aliases: readonly string[];
   /** Compose network name to aliases there; which networks it is a member of. */
@@ -251,6 +271,8 @@ export interface FailureRecord {
   /** Last lines of the broken container. */
   readonly lastLines: readonly string[];
   readonly atMs: number;
+  /** The run of the pre-deploy hook that failed; it is not tried again by itself. */
+  readonly hook?: string;
 }
 
 /** Kinds of records whose losses are repaired by observation: they need no fsync. */
@@ -265,6 +287,7 @@ export const recordKey = {
   pointer: (project: string): string => `app/${project}`,
   conflict: (project: string): string => `conflict/${project}`,
   operation: (project: string, service: string): string => `op/${project}/${service}`,
+  hook: (project: string, service: string): string => `hook/${project}/${service}`,
   container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
   failure: (machine: MachineId, project: string, service: string): string =>
     `fail/${machine}/${project}/${service}`,

@@ -30,6 +30,7 @@ import type { MachineFacts } from './bind-pins.ts';
 import { canonicalJson, shortHash } from './canonical.ts';
 import { conflictLines, nextAncestors, volumesOfConflicts } from './conflict.ts';
 import { serviceHash } from './hash.ts';
+import { hookOf, needsHookAgain } from './hook-machine.ts';
 import { ownersOf } from './owner.ts';
 import { placeableOf, refusal } from './place.ts';
 
@@ -102,18 +103,26 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     const old = before?.services.get(name);
     const identity = identityOf(view, old, {
       baseHash: record.hashes[name] ?? '',
-      isForced: request.forceRecreate,
+      isForced: request.forceRecreate || (request.retryHook === true && needsHookAgain(old)),
       newId: facts.newId,
     });
     const pin = allocation.pinned.get(name);
     const paths = allocation.paths.get(name);
     const lastGood = lastGoodRevision(view, before, name);
+    const hook = hookOf(view, {
+      name,
+      spec: project.services[name] ?? {},
+      old,
+      rollout: identity.rollout,
+      machine: Object.values(allocation.slots.get(name) ?? {})[0],
+    });
     services[name] = {
       revision: revisionHash,
       ...identity,
       slots: allocation.slots.get(name) ?? {},
       ...(pin === undefined ? {} : { pinned: pin }),
       ...(paths === undefined ? {} : { paths }),
+      ...(hook === undefined ? {} : { hook }),
       ...(lastGood === undefined ? {} : { lastGoodRevision: lastGood }),
       ...(away.length === 0 ? {} : { away }),
     };
@@ -298,6 +307,8 @@ function hasFailed(view: View, service: ServiceView): boolean {
       failure.project === service.project &&
       failure.service === service.name &&
       failure.rollout === service.rollout &&
+      // A hook may have done half of its work: only the user says whether it runs again.
+      failure.hook === undefined &&
       !containers.some(
         (container) =>
           container.slot === failure.slot && container.hash === service.hash && container.ready,

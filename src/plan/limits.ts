@@ -27,4 +27,6 @@ export const restartingGraceMs = 20_000;
 export const maxAncestorCount = 64;
 
 /** The decisions of this code; agents use the lowest version among the members. */
-export const planVersion = 1;
+export const planVersion = 2;
+/** Since this version agents run pre-deploy hooks, and hold a rollout until they have ended. */
+export const hookPlanVersion = 2;

@@ -16,6 +16,7 @@ import { companionContainer, keepUp, ownFailure } from './keep-up.ts';
 import { isAlive, removeStep, stopStep } from './leave.ts';
 import { failureRetryMs, surplusSettleMs } from './limits.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
+import { hookWait, planHook } from './pre-deploy.ts';
 import { type Steps, subject } from './steps.ts';
 import {
   goesOnAfterFailure,
@@ -49,6 +50,7 @@ export function planService(input: ServiceInput): void {
     if (copy.machine !== view.self || slots.has(copy.slot) || isOutdated(view)) continue;
     removeStep(steps, copy, graceMsOf(service.spec), 'the slot is no longer wanted here');
   }
+  if (!isOutdated(view)) planHook(steps, service, dependencyWait(input, service));
   for (const [slot, owner] of slots) {
     const copies = all.filter((copy) => copy.machine === view.self && copy.slot === slot);
     const place = { project: service.project, service: service.name, slot };
@@ -170,7 +172,7 @@ function startWait(input: ServiceInput, slot: Slot): string | undefined {
   const failure = ownFailure(view, service);
   const isStanding = failure !== undefined && standingFailures(view, service).includes(failure);
   if (isStanding && !steps.isPast(failure.atMs + failureRetryMs)) return `failed: ${failure.why}`;
-  return dependencyWait(input, service);
+  return dependencyWait(input, service) ?? hookWait(view, service);
 }
 
 /** The slot has only containers of an older definition. */

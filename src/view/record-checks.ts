@@ -10,6 +10,7 @@ import type {
   ConflictRecord,
   ContainerRecord,
   FailureRecord,
+  HookRecord,
   LinksRecord,
   LostChange,
   MachineOptionsRecord,
@@ -173,7 +174,10 @@ export const isPointer = shape<PointerRecord>({
       rollout: isName,
       slots: mapOf(isName),
       pinned: optional(isName),
-      paths: optional(shape<PathPlaces>({ on: optional(listOf(isName)), notOn: optional(listOf(isName)) })),
+      hook: optional(shape<NonNullable<PointerService['hook']>>({ machine: isName, run: isName })),
+      paths: optional(
+        shape<PathPlaces>({ on: optional(listOf(isName)), notOn: optional(listOf(isName)) }),
+      ),
       lastGoodRevision: optional(isName),
       away: optional(listOf(isName)),
     }),
@@ -238,6 +242,19 @@ export const isContainer = shape<ContainerRecord>({
   restarts: isNumber,
   aliases: listOf(isText),
   networks: mapOf(listOf(isText)),
+  hook: optional(isName),
+});
+
+export const isHook = shape<HookRecord>({
+  run: isName,
+  machine: isName,
+  state: oneOf('started', 'done', 'failed'),
+  containerId: isText,
+  startedMs: isNumber,
+  endedMs: isNumber,
+  exitCode: nullable(isNumber),
+  why: isText,
+  lastLines: listOf(isText),
 });
 
 export const isFailure = shape<FailureRecord>({
@@ -247,6 +264,7 @@ export const isFailure = shape<FailureRecord>({
   exitCode: nullable(isNumber),
   lastLines: listOf(isText),
   atMs: isNumber,
+  hook: optional(isName),
 });
 
 /** "10.210.3.1" of "10.210.3.0/24"; undefined when the text is no IPv4 network. */

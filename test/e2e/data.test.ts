@@ -150,4 +150,92 @@ services:
       }
     });
   });
+
+  describe('hooks', () => {
+    const compose = (version: number, hook: string): string => `
+services:
+  db:
+    image: busybox
+    command: ["nc", "-lk", "-p", "5432", "-e", "cat"]
+    init: true
+    expose: ["5432"]
+    x-machines: [m1]
+  web:
+    image: busybox
+    command: ["sh", "-c", "sleep 100000 & wait"]
+    init: true
+    environment: { VERSION: "${version}", WHO: web }
+    x-machines: [m2]
+    volumes: ["state:/state"]
+    depends_on: { db: { condition: service_healthy } }
+    post_start:
+      - command: ["sh", "-c", "echo $$VERSION started by $$(id -u) >> /state/log"]
+        user: "7"
+    pre_stop:
+      - command: ["sh", "-c", "echo $$VERSION stops $$NOTE >> /state/log"]
+        environment: { NOTE: soon }
+    x-pre_deploy:
+      command: ["sh", "-c", "${hook}"]
+      environment: { WHO: hook }
+volumes: { state: {} }
+`;
+    const migrate =
+      'mkdir -p /state; chmod 777 /state; touch /state/log; chmod 666 /state/log; ' +
+      'echo $$VERSION migrated by $$WHO with $$(echo pong | nc -w 2 db 5432) >> /state/log';
+
+    const up = (...args: readonly string[]): Promise<RunResult> =>
+      cluster.tsc('m1', ['up', ...args], { cwd: 'hooks' });
+    const log = async (): Promise<readonly string[]> =>
+      (await read('hooks', 'web', ['cat', '/state/log'])).split('\n');
+
+    test('run before the rollout, after the start and before the stop', async () => {
+      cluster.writeFile('m1', 'hooks/compose.yaml', compose(1, migrate));
+      expect(await up()).toSucceed();
+      expect(await log()).toEqual(['1 migrated by hook with pong', '1 started by 7']);
+      cluster.writeFile('m1', 'hooks/compose.yaml', compose(2, migrate));
+      expect(await up()).toSucceed();
+      expect(await log()).toEqual([
+        '1 migrated by hook with pong',
+        '1 started by 7',
+        '2 migrated by hook with pong',
+        '1 stops soon',
+        '2 started by 7',
+      ]);
+      // The same file again runs nothing, and no container of a hook is left.
+      expect(await up()).toSucceed();
+      expect(await log()).toHaveLength(5);
+      expect((await cluster.containers('hooks')).map((c) => c.service)).toEqual(['db', 'web']);
+    });
+
+    test('a hook that fails stops the deploy, and replaces nothing', async () => {
+      const before = await cluster.containers('hooks');
+      const broken = 'echo tables are locked >&2; echo tried >> /state/log; exit 3';
+      cluster.writeFile('m1', 'hooks/compose.yaml', compose(3, broken));
+      const failed = await up();
+      expect(failed.code).toBe(1);
+      expect(failed.stderr).toContain('the pre-deploy hook failed: it exited with code 3');
+      expect(failed.stderr).toContain('| tables are locked');
+      const web = (list: typeof before) =>
+        list.filter((c) => c.service === 'web' && c.state === 'running').map((c) => c.id);
+      expect(web(await cluster.containers('hooks'))).toEqual(web(before));
+      // Not by itself, nor by the same file: only when the user says so.
+      expect((await up()).code).toBe(1);
+      expect((await log()).filter((line) => line === 'tried')).toHaveLength(1);
+      expect((await up('--retry-hook')).code).toBe(1);
+      expect((await log()).filter((line) => line === 'tried')).toHaveLength(2);
+      expect(web(await cluster.containers('hooks'))).toEqual(web(before));
+      cluster.writeFile('m1', 'hooks/compose.yaml', compose(4, migrate));
+      expect(await up()).toSucceed();
+      expect((await log()).slice(-2)).toEqual(['2 stops soon', '4 started by 7']);
+    });
+
+    test('a failing post_start fails the start', async () => {
+      const text = compose(5, migrate).replace('echo $$VERSION started', 'exit 9; echo');
+      cluster.writeFile('m1', 'hooks/compose.yaml', text);
+      const failed = await up();
+      expect(failed.code).toBe(1);
+      expect(failed.stderr).toContain('exited with code 9');
+      expect(await cluster.tsc('m1', ['down', '-v'], { cwd: 'hooks' })).toSucceed();
+    });
+  });
 });

@@ -77,7 +77,7 @@ export function aMachineRecord(
     platform,
     cpuCount: 4,
     memoryBytes: 8 * 1024 ** 3,
-    versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: 1 },
+    versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: 2 },
     admission: {
       cluster,
       machine: id,

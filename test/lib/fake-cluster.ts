@@ -3,9 +3,9 @@
  * carried out at once. Time only moves in `tick`, so a whole rollout runs in microseconds and every
  * step of it can be looked at.
  */
-import type { Action, Waiting } from '../../src/model/action.ts';
+import type { Action, ActionArguments, Waiting } from '../../src/model/action.ts';
 import type { MachineId } from '../../src/model/ids.ts';
-import { type ContainerRecord, recordKey } from '../../src/model/record.ts';
+import { type ContainerRecord, type HookRecord, recordKey } from '../../src/model/record.ts';
 import type { ContainerView, View } from '../../src/model/view.ts';
 import { plan } from '../../src/plan/plan.ts';
 import { isReady } from '../../src/plan/readiness.ts';
@@ -22,6 +22,8 @@ export interface Behaviour {
   readonly isUnhealthy?: boolean;
   /** Cannot even be created. */
   readonly runFailure?: string;
+  /** Of its pre-deploy hook. */
+  readonly hookExitCode?: number;
 }
 
 export class FakeCluster {
@@ -33,6 +35,8 @@ export class FakeCluster {
   readonly volumes = new Map<MachineId, Set<string>>();
   /** Machines without power: their containers do not run and they plan nothing. */
   readonly off = new Set<string>();
+  /** How often each run of a hook was started. */
+  readonly hookRuns = new Map<string, number>();
   readonly #draining = new Map<MachineId, ReadonlyMap<string, number>>();
   #containers = 0;
 
@@ -171,6 +175,9 @@ export class FakeCluster {
       case 'run':
         this.#run(view, action);
         return;
+      case 'runHook':
+        this.#runHook(view, action.arguments);
+        return;
       case 'start':
         // Starting what runs does no more than to take it back into traffic.
         if (target?.state === 'running') this.#put(target, { draining: false });
@@ -207,6 +214,24 @@ export class FakeCluster {
         return;
       }
     }
+  }
+
+  /** Hooks end at once; how often each ran is in `hookRuns`. */
+  #runHook(view: View, { project, service, run }: ActionArguments['runHook']): void {
+    this.hookRuns.set(run, (this.hookRuns.get(run) ?? 0) + 1);
+    const { hookExitCode = 0 } = this.behaviours.get(service) ?? {};
+    const record: HookRecord = {
+      run,
+      machine: view.self,
+      state: hookExitCode === 0 ? 'done' : 'failed',
+      containerId: `hook-${run}`,
+      startedMs: view.nowMs,
+      endedMs: view.nowMs,
+      exitCode: hookExitCode,
+      why: hookExitCode === 0 ? '' : `it exited with code ${hookExitCode}`,
+      lastLines: [],
+    };
+    this.world.write(recordKey.hook(project, service), view.self, record);
   }
 
   #run(view: View, action: Extract<Action, { name: 'run' }>): void {
@@ -256,7 +281,6 @@ function drainingSince(
 
 /** The container that an action is about. */
 function containerOf(action: Action): string | undefined {
-  const { name } = action;
-  if (name === 'run' || name === 'removeVolume' || name === 'reportFailure') return undefined;
-  return action.arguments.containerId;
+  const given = action.arguments;
+  return 'containerId' in given ? (given.containerId ?? undefined) : undefined;
 }

@@ -31,6 +31,7 @@ interface UpOptions {
   readonly waitTimeout?: string;
   readonly dryRun?: boolean;
   readonly forceRecreate?: boolean;
+  readonly retryHook?: boolean;
   readonly deps: boolean;
 }
 
@@ -41,6 +42,7 @@ export const define: CommandModule['define'] = (command, attach) => {
     .option('--scale <service=count>', 'number of replicas; may be repeated', collect)
     .option('--remove-orphans', 'remove services that the file no longer names')
     .option('--force-recreate', 'replace containers although nothing changed')
+    .option('--retry-hook', 'run pre-deploy hooks again that failed or whose end is not known')
     .option('--no-deps', 'leave the services that the named ones depend on as they are')
     .option('--wait', 'wait until all is ready', true)
     .option('--no-wait', 'return when the change is stored, before it is carried out')
@@ -129,6 +131,7 @@ interface Wanted {
   readonly removeOrphans?: boolean;
   readonly dryRun?: boolean;
   readonly forceRecreate?: boolean;
+  readonly retryHook?: boolean;
   readonly relativeBinds: readonly string[];
 }
 
@@ -143,6 +146,7 @@ async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<Up
     removeOrphans: wanted.removeOrphans ?? isTrue(cli.io.env.COMPOSE_REMOVE_ORPHANS),
     isDryRun: wanted.dryRun ?? false,
     forceRecreate: wanted.forceRecreate ?? false,
+    retryHook: wanted.retryHook ?? false,
     contents: await readContents(project, loaded),
     workingDir,
     composeFiles,

@@ -15,7 +15,8 @@ function foreseen(world: World) {
   const { steps, ...rest } = foresee(world.view('a'), 'app', decide);
   const texts = steps.map(({ machine, action }) => {
     const given = action.arguments;
-    const what = 'service' in given ? `${given.service}-${given.slot}` : '';
+    const what =
+      'service' in given ? `${given.service}${'slot' in given ? `-${given.slot}` : ''}` : '';
     return `${machine.slice('id-'.length)} ${action.name} ${what}`.trim();
   });
   return { steps: texts, ...rest };

@@ -32,7 +32,7 @@ describe('machines', () => {
       platform: 'linux/amd64',
       cpuCount: 4,
       memoryBytes: 8 * 1024 ** 3,
-      versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: 1 },
+      versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: 2 },
       admittedHlc: 1,
       isDrained: false,
       hasIngress: true,
