@@ -16,6 +16,8 @@ import type {
   ScaleRequest,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../src/model/api.ts';
 import type { MachineId } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
@@ -27,13 +29,15 @@ import type { AcceptedUp } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { foresee } from '../src/plan/foresee.ts';
+import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
 import { buildView } from '../src/view/build-view.ts';
 import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
-import type { MachineQuestions, ProjectChanges } from './api-routes.ts';
+import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import type { Log } from './log.ts';
 import type { ConnectRpc } from './peer-calls.ts';
+import { abandonVolume, moveVolume, type VolumeMoveComponents } from './volume-moves.ts';
 
 /** 2: with this machine three copies; more would make a change wait for the slowest. */
 const wantedCopyCount = 2;
@@ -61,7 +65,7 @@ export interface AcceptorComponents {
   readonly log: Log;
 }
 
-export class Acceptor implements ProjectChanges {
+export class Acceptor implements ProjectChanges, VolumeChanges {
   readonly #components: AcceptorComponents;
   /** By project: the end of the change that is under way. */
   readonly #last = new Map<string, Promise<unknown>>();
@@ -101,6 +105,38 @@ export class Acceptor implements ProjectChanges {
       }
       return stored;
     });
+  }
+
+  async moveVolume(
+    volume: string,
+    request: VolumeRequest,
+    signal: AbortSignal,
+  ): Promise<VolumeAnswer> {
+    await this.#settled(signal);
+    const question = { volume, machine: request.machine, user: request.user };
+    const { project } = acceptVolumeMove(this.#view(), question);
+    return this.#oneAtATime(project, () =>
+      moveVolume(this.#volumeParts(), volume, request, signal),
+    );
+  }
+
+  async abandonVolume(volume: string, request: VolumeRequest): Promise<VolumeAnswer> {
+    await this.#settled();
+    const question = { volume, machine: request.machine, user: request.user };
+    const { project } = acceptVolumeAbandon(this.#view(), question);
+    return this.#oneAtATime(project, () => abandonVolume(this.#volumeParts(), volume, request));
+  }
+
+  #volumeParts(): VolumeMoveComponents {
+    const { replica, docker, log } = this.#components;
+    return {
+      replica,
+      view: () => this.#view(),
+      docker,
+      stored: (view, key, hlc) => this.#stored(view, key, hlc),
+      now: () => this.#components.viewContext().nowMs,
+      log: log.part('volumes'),
+    };
   }
 
   /** An agent that has just started may not know yet what the others have: see the guards. */

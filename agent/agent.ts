@@ -157,6 +157,7 @@ export class Agent {
           return () => this.#watchers.delete(listener);
         },
         projects: () => this.#acceptor,
+        volumes: () => this.#acceptor,
         cluster: this.#joining,
         localDocker: {
           request: (request, response, rest) =>

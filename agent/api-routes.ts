@@ -17,6 +17,8 @@ import type {
   TokenAnswer,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../src/model/api.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 
@@ -25,6 +27,12 @@ export interface ProjectChanges {
   up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer>;
   down(project: string, request: DownRequest): Promise<ChangeAnswer>;
   scale(project: string, request: ScaleRequest): Promise<ChangeAnswer>;
+}
+
+/** What gives data another home; agent/volume-moves.ts. */
+export interface VolumeChanges {
+  moveVolume(volume: string, request: VolumeRequest, signal: AbortSignal): Promise<VolumeAnswer>;
+  abandonVolume(volume: string, request: VolumeRequest): Promise<VolumeAnswer>;
 }
 
 /** What changes who belongs to the cluster. */
@@ -40,6 +48,8 @@ export interface RouteComponents {
   readonly snapshot: () => Snapshot;
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
+  /** As `projects`. */
+  readonly volumes: () => VolumeChanges | undefined;
   readonly cluster: ClusterChanges;
   readonly machineFacts: MachineQuestions;
 }
@@ -70,7 +80,26 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
     if (changes === undefined) throw noCluster();
     return changes;
   };
+  const volumes = (): VolumeChanges => {
+    const changes = components.volumes();
+    if (changes === undefined) throw noCluster();
+    return changes;
+  };
   return [
+    {
+      method: 'POST',
+      pattern: /^\/v1\/volumes\/([^/]+)\/move$/,
+      isForPeers: false,
+      handle: ({ parameters: [volume = ''], body, signal }) =>
+        volumes().moveVolume(volume, volumeRequest(body), signal),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/volumes\/([^/]+)\/abandon$/,
+      isForPeers: false,
+      handle: ({ parameters: [volume = ''], body }) =>
+        volumes().abandonVolume(volume, volumeRequest(body)),
+    },
     { method: 'GET', pattern: /^\/v1\/info$/, isForPeers: true, handle: () => components.info() },
     {
       method: 'GET',
@@ -194,6 +223,14 @@ function upRequest(name: string, body: unknown): UpRequest {
     ...(fields.relativeBinds === undefined
       ? {}
       : { relativeBinds: strings(fields, 'relativeBinds') }),
+  };
+}
+
+function volumeRequest(body: unknown): VolumeRequest {
+  const { machine, user } = fieldsOf(body);
+  return {
+    ...(typeof machine === 'string' ? { machine } : {}),
+    ...(typeof user === 'string' ? { user } : {}),
   };
 }
 

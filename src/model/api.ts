@@ -80,6 +80,27 @@ export interface DownRequest {
   readonly user?: string;
 }
 
+/** `POST /v1/volumes/<name>/move` and `/abandon`. */
+export interface VolumeRequest {
+  /** Name or id; an abandon may leave the choice to the agent. */
+  readonly machine?: string;
+  readonly user?: string;
+}
+
+export interface VolumeAnswer {
+  readonly project: string;
+  /** Engine names: all that went together. */
+  readonly volumes: readonly string[];
+  readonly services: readonly string[];
+  /** Names of machines. */
+  readonly from: string;
+  readonly to: string;
+  /** Of what was copied. */
+  readonly sizeBytes: number;
+  readonly storedOnCount: number;
+  readonly notes: readonly string[];
+}
+
 export interface ScaleRequest {
   readonly scale: Readonly<Record<string, number>>;
 }

@@ -15,18 +15,15 @@ export function hookWait(view: View, service: ServiceView): string | undefined {
   if (hook === undefined || hook.run !== service.rollout) return undefined;
   const name = view.machines.get(hook.machine)?.name ?? hook.machine;
   const retry = '`up --retry-hook` runs it again';
-  switch (hook.state?.state) {
-    case 'done':
-      return undefined;
-    case 'failed':
-      return `its pre-deploy hook failed on ${name}: ${hook.state.why} (${retry})`;
-    default: {
-      const liveness = view.machines.get(hook.machine)?.liveness;
-      if (liveness === 'reachable') return `waits for its pre-deploy hook on ${name}`;
-      const began = hook.state === undefined ? 'belongs to' : 'was started on';
-      return `held: its pre-deploy hook ${began} ${name}, which is ${liveness ?? 'removed'} (${retry})`;
-    }
+  const state = hook.state?.state;
+  if (state === 'done') return undefined;
+  if (state === 'failed') {
+    return `its pre-deploy hook failed on ${name}: ${hook.state?.why ?? ''} (${retry})`;
   }
+  const liveness = view.machines.get(hook.machine)?.liveness;
+  if (liveness === 'reachable') return `waits for its pre-deploy hook on ${name}`;
+  const began = state === undefined ? 'belongs to' : 'was started on';
+  return `held: its pre-deploy hook ${began} ${name}, which is ${liveness ?? 'removed'} (${retry})`;
 }
 
 /** Runs the hook when it is this machine's, or goes on waiting for one that was started. */

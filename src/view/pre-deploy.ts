@@ -105,10 +105,11 @@ function environmentOf(value: unknown): Readonly<Record<string, string | null>> 
     );
   }
   if (!isFields(value)) return undefined;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, text]) => [
-      name,
-      text === null || typeof text === 'object' ? null : String(text),
-    ]),
-  );
+  return Object.fromEntries(Object.entries(value).map(([name, text]) => [name, scalarText(text)]));
+}
+
+/** YAML may have read a value as a number or a flag; anything else is no value. */
+function scalarText(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? `${value}` : null;
 }

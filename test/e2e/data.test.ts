@@ -156,7 +156,7 @@ services:
 services:
   db:
     image: busybox
-    command: ["nc", "-lk", "-p", "5432", "-e", "cat"]
+    command: ["nc", "-ll", "-p", "5432", "-e", "cat"]
     init: true
     expose: ["5432"]
     x-machines: [m1]
@@ -236,6 +236,95 @@ volumes: { state: {} }
       expect(failed.code).toBe(1);
       expect(failed.stderr).toContain('exited with code 9');
       expect(await cluster.tsc('m1', ['down', '-v'], { cwd: 'hooks' })).toSucceed();
+    });
+  });
+
+  describe('volumes', () => {
+    const compose = `
+services:
+  db:
+    image: busybox
+    command: ["sh", "-c", "sleep 100000 & wait"]
+    init: true
+    deploy: { replicas: 2 }
+    volumes: ["data:/data"]
+  backup:
+    image: busybox
+    command: ["sh", "-c", "sleep 100000 & wait"]
+    init: true
+    volumes: ["data:/source:ro", "dumps:/dumps"]
+  scratch:
+    image: busybox
+    command: sleep 100000
+    init: true
+    volumes: ["fast:/fast"]
+volumes:
+  data: {}
+  dumps: {}
+  fast: { driver_opts: { type: tmpfs, device: tmpfs } }
+`;
+    /** Everything that a copy must have in common with the data. */
+    const listing =
+      'cd /data && find . | sort | xargs stat -c "%n %F %a %u:%g %s" | grep -v " directory .*" ; ' +
+      'cd /data && find . -type f | sort | xargs sha256sum; readlink link';
+
+    test('have one home, which the plan names and volume mv changes with the data', async () => {
+      cluster.writeFile('m1', 'vols/compose.yaml', compose);
+      const up = await cluster.tsc('m1', ['up'], { cwd: 'vols' });
+      expect(up).toSucceed();
+      const home = /volume vols_data is kept on (m\d)/.exec(up.stderr)?.[1] ?? '';
+      expect(up.stderr).toContain(`volume vols_dumps is kept on ${home}`);
+      expect(up.stderr).not.toContain('vols_fast is kept');
+      const other = home === 'm1' ? 'm2' : 'm1';
+      expect((await cluster.running('vols')).filter((c) => !c.includes('scratch'))).toEqual([
+        `${home} backup-1`,
+        `${home} db-1`,
+        `${home} db-2`,
+      ]);
+      const write =
+        'cd /data && mkdir -p "a b/deep" && echo one > "a b/deep/file" && echo run > tool && ' +
+        'chmod 750 tool && chown 70:71 tool && ln -s tool link && ln tool hard && ' +
+        'dd if=/dev/urandom of=big bs=1024 count=20000 2>/dev/null && chmod 700 .';
+      await read('vols', 'db', ['sh', '-c', write]);
+      const before = await read('vols', 'db', ['sh', '-c', listing]);
+      expect(before).toContain('70:71');
+      const list = await cluster.tsc('m2', ['volume', 'ls', '--format', 'json']);
+      expect(list).toSucceed();
+      const homes = (JSON.parse(list.stdout) as { name: string; machine: string; state: string }[])
+        .filter((row) => row.state === 'home')
+        .map((row) => `${row.name} ${row.machine}`);
+      expect(homes).toContain(`vols_data ${home}`);
+
+      const moved = await cluster.tsc('m2', ['volume', 'mv', 'vols_data', other]);
+      expect(moved).toSucceed();
+      expect(moved.stderr).toContain('2 volumes from');
+      expect(moved.stderr).not.toContain('note:');
+      const again = await cluster.tsc('m1', ['up'], { cwd: 'vols' });
+      expect(again).toSucceed();
+      expect((await cluster.running('vols')).filter((c) => !c.includes('scratch'))).toEqual([
+        `${other} backup-1`,
+        `${other} db-1`,
+        `${other} db-2`,
+      ]);
+      expect(await read('vols', 'db', ['sh', '-c', listing])).toBe(before);
+      expect(await cluster.volumes(home)).not.toContain('vols_data');
+    });
+
+    test('a move that cannot be is refused, and one that breaks off leaves all as it was', async () => {
+      const place = (await placeOf('vols', 'db')) ?? '';
+      const other = place === 'm1' ? 'm2' : 'm1';
+      // Somebody's own volume of that name on the other machine.
+      await cluster.docker(other).createVolume({ Name: 'vols_dumps' });
+      const refused = await cluster.tsc('m1', ['volume', 'mv', 'vols_data', other]);
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toContain(`${other} has a volume vols_dumps of its own already`);
+      await cluster.docker(other).getVolume('vols_dumps').remove();
+      const size = await read('vols', 'db', ['sh', '-c', 'wc -c < /data/big']);
+      await cluster.tsc('m1', ['volume', 'mv', 'vols_data', other], { interruptAfterMs: 1_500 });
+      const up = await cluster.tsc('m1', ['up'], { cwd: 'vols' });
+      expect(up).toSucceed();
+      expect(await read('vols', 'db', ['sh', '-c', 'wc -c < /data/big'])).toBe(size);
+      expect((await cluster.running('vols')).filter((c) => c.includes(' db-'))).toHaveLength(2);
     });
   });
 });
