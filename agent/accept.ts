@@ -21,19 +21,22 @@ import type {
 } from '../src/model/api.ts';
 import type { MachineId } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
-import type { Entry, RecordReader } from '../src/model/record.ts';
+import type { Project } from '../src/model/project.ts';
+import type { CaddySites, Entry, RecordReader } from '../src/model/record.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { View, ViewContext } from '../src/model/view.ts';
-import type { AcceptedUp } from '../src/plan/accept.ts';
+import type { AcceptedUp, AcceptFacts } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { foresee } from '../src/plan/foresee.ts';
 import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
+import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
 import { buildView } from '../src/view/build-view.ts';
 import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
 import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
+import { adaptCaddyfile } from './caddy-adapt.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import type { Log } from './log.ts';
 import type { ConnectRpc } from './peer-calls.ts';
@@ -62,6 +65,8 @@ export interface AcceptorComponents {
   readonly machineFacts: Pick<MachineQuestions, 'read'>;
   readonly connectRpc: ConnectRpc;
   readonly copies: Pick<Copies, 'spread'>;
+  /** Of the ingress, which also checks Caddyfiles. */
+  readonly caddyImage: string;
   readonly log: Log;
 }
 
@@ -170,7 +175,13 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       ),
       gatherFacts(first, pathsToLookFor(services, request), this.#components),
     ]);
-    const facts = { ...this.#facts(first), images: images.images, machines, newId };
+    const facts = {
+      ...this.#facts(first),
+      images: images.images,
+      machines,
+      ...(await this.#caddyOf(first, request.project, services)),
+      newId,
+    };
     let accepted = acceptUp(this.#view(), request, facts);
     if (!request.isDryRun) {
       const targets = targetsOf(accepted);
@@ -195,6 +206,25 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       pointerHlc,
       storedOnCount: await this.#stored(view, recordKey.pointer(project), pointerHlc),
     };
+  }
+
+  /** What Caddy makes of the services' own Caddyfiles; nothing when there are none. */
+  async #caddyOf(
+    view: View,
+    project: Project,
+    services: readonly string[],
+  ): Promise<Pick<AcceptFacts, 'caddy'>> {
+    const caddy: Record<string, CaddySites> = {};
+    for (const name of services) {
+      const text = caddyfileOf(name, project.services[name] ?? {});
+      if (text === undefined) continue;
+      const { caddyImage: image } = this.#components;
+      const docker = await this.#components.docker(view.self);
+      const expanded = expandCaddyfile(name, text, Object.keys(project.services));
+      const options = { docker, image, cluster: view.cluster };
+      caddy[name] = readAdapted(name, await adaptCaddyfile(options, name, expanded));
+    }
+    return Object.keys(caddy).length === 0 ? {} : { caddy };
   }
 
   /** @throws TscError E_PROJECT_CHANGED when another pointer came in meanwhile */

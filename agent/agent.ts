@@ -230,6 +230,7 @@ export class Agent {
       machineFacts: this.#machineFacts,
       connectRpc: (machine) => this.#meshClient.connectRpc(machine),
       copies: this.#copies,
+      caddyImage: this.#options.caddyImage,
       log: this.#log.part('accept'),
     });
     parts.subscribe(() => {

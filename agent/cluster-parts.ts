@@ -118,7 +118,11 @@ export class ClusterParts {
         if (table !== null) this.#dns.set(table);
       }),
       driver('caddy', (view) =>
-        caddy.set(renderIngress(view, view.self), renderUpstreams(view, view.self)),
+        caddy.set(
+          renderIngress(view, view.self),
+          renderUpstreams(view, view.self),
+          renderIngress(view, view.self, true),
+        ),
       ),
     ];
     // Before `start` the guards of the gossip do not hold yet: nothing may be planned.

@@ -16,6 +16,18 @@ export function hasPostStart(spec: Service): boolean {
   return objectsAt(spec, 'post_start').length > 0;
 }
 
+/** The `pre_stop` hooks that stand in a container's label; undefined when there is none. */
+export function preStopIn(text: string | undefined): Service | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const hooks: unknown = JSON.parse(text);
+    return Array.isArray(hooks) ? { pre_stop: hooks } : undefined;
+  } catch {
+    // Anybody on the machine can make a container with our labels.
+    return undefined;
+  }
+}
+
 /**
  * Runs the hooks of one kind.
  * @throws TscError E_HOOK_FAILED with the last lines of the command

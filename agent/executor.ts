@@ -20,7 +20,7 @@ import type { Replica } from '../src/model/replica.ts';
 import type { ServiceView, View } from '../src/model/view.ts';
 import { isFailure } from '../src/view/record-checks.ts';
 import { graceMsOf } from '../src/view/service-spec.ts';
-import { hasPostStart, runHooks } from './container-hooks.ts';
+import { hasPostStart, preStopIn, runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
 import { type ContainerKey, keyOfLabels } from './files.ts';
@@ -399,9 +399,10 @@ export class Executor {
     const found = await engine.inspect(containerId);
     if (found?.State.Running !== true) return;
     const labels = found.Config.Labels;
-    const service = serviceOf(view(), labels);
-    if (service === undefined) return;
-    await runHooks(engine, containerId, service.spec, 'pre_stop').catch((error: unknown) => {
+    // Containers of older agents do not say it themselves.
+    const spec = preStopIn(labels[label.preStop]) ?? serviceOf(view(), labels)?.spec;
+    if (spec === undefined) return;
+    await runHooks(engine, containerId, spec, 'pre_stop').catch((error: unknown) => {
       this.#log.warn('the container is stopped nevertheless', { container: found.Name, error });
     });
   }

@@ -275,11 +275,7 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
   ]),
 
   // Extensions: our own, those of peers that would change what runs, and all others.
-  ...each('services.*', 'x-machines x-ports x-on-lost x-pre_deploy'),
-  [
-    'services.*.x-caddy',
-    refused('own Caddy configuration is not carried out yet: use x-ports for plain routes'),
-  ],
+  ...each('services.*', 'x-machines x-ports x-on-lost x-pre_deploy x-caddy'),
   ['secrets.*.x-command', refused('no command is run to get a secret: use environment')],
 ]);
 

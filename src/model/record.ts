@@ -4,7 +4,7 @@
  * pass through older agents unchanged. The types of the known bodies follow below.
  */
 import type { ClusterId, Hlc, MachineId, RolloutId, ServiceHash, Slot } from './ids.ts';
-import type { Project } from './project.ts';
+import type { Json, Project } from './project.ts';
 
 export interface ReplicatedRecord {
   readonly key: string;
@@ -103,6 +103,21 @@ export interface RevisionRecord {
   readonly contents: Readonly<Record<string, string>>;
   readonly workingDir: string;
   readonly composeFiles: readonly string[];
+  /** By service: what Caddy made of its `x-caddy`, once, on the acceptor (src/render/x-caddy.ts). */
+  readonly caddy?: Readonly<Record<string, CaddySites>>;
+}
+
+export interface CaddySites {
+  readonly sites: readonly CaddySite[];
+  /** Of Caddy's TLS automation, each for names of its own. */
+  readonly policies: readonly Json[];
+}
+
+export interface CaddySite {
+  readonly port: number;
+  readonly isSecure: boolean;
+  /** Caddy's own; upstreams are names that stand for services. */
+  readonly routes: readonly Json[];
 }
 
 export interface ResolvedImage {

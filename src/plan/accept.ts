@@ -12,6 +12,7 @@ import type { DownRequest, ScaleRequest, UpRequest } from '../model/api.ts';
 import type { MachineId, RolloutId, ServiceHash } from '../model/ids.ts';
 import type { Project, Service } from '../model/project.ts';
 import {
+  type CaddySites,
   type OperationRecord,
   type PointerRecord,
   type PointerService,
@@ -27,6 +28,7 @@ import { engineVolumeName, replicaCountOf, restartPolicyOf } from '../view/servi
 import { checkService, otherServices } from './accept-checks.ts';
 import { allocate } from './allocate.ts';
 import type { MachineFacts } from './bind-pins.ts';
+import { checkCaddyHosts } from './caddy-hosts.ts';
 import { canonicalJson, shortHash } from './canonical.ts';
 import { conflictLines, nextAncestors, volumesOfConflicts } from './conflict.ts';
 import { serviceHash } from './hash.ts';
@@ -41,6 +43,8 @@ export interface AcceptFacts {
   readonly images: Readonly<Record<string, ResolvedImage>>;
   /** Files and room of the machines that have answered; undefined while nobody has been asked. */
   readonly machines?: ReadonlyMap<MachineId, MachineFacts>;
+  /** By service: what Caddy made of its `x-caddy`. */
+  readonly caddy?: Readonly<Record<string, CaddySites>>;
   readonly newId: () => string;
 }
 
@@ -74,6 +78,7 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     .filter((name) => project.services[name] === undefined)
     .filter((name) => !request.disabledServices.includes(name))
     .sort(compareText);
+  checkCaddyHosts(view, project, selected, facts.caddy ?? {});
   checkAll(view, project, { selected, removed: request.removeOrphans ? orphans : [] });
   const allocation = allocate(view, {
     project,
@@ -248,6 +253,7 @@ function revisionRecord(project: Project, request: UpRequest, facts: AcceptFacts
     contents: request.contents,
     workingDir: request.workingDir,
     composeFiles: request.composeFiles,
+    ...(facts.caddy === undefined ? {} : { caddy: facts.caddy }),
   };
 }
 

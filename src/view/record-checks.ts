@@ -7,6 +7,8 @@
 import type { Dependency, Deploy, Mount, Port, Project, Service } from '../model/project.ts';
 import type {
   Admission,
+  CaddySite,
+  CaddySites,
   ConflictRecord,
   ContainerRecord,
   FailureRecord,
@@ -164,6 +166,16 @@ export const isRevision = shape<RevisionRecord>({
   contents: mapOf(isText),
   workingDir: isText,
   composeFiles: listOf(isText),
+  caddy: optional(
+    mapOf(
+      shape<CaddySites>({
+        sites: listOf(
+          shape<CaddySite>({ port: isCount, isSecure: isFlag, routes: listOf(isObject) }),
+        ),
+        policies: listOf(isObject),
+      }),
+    ),
+  ),
 });
 
 export const isPointer = shape<PointerRecord>({

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { RunResult } from '../lab/run.ts';
 import { Cluster, engines } from './cluster.ts';
+import { until } from './traffic.ts';
 
 /** One engine is enough: what differs between engines is tested with one machine. */
 const engine = '28.5';
@@ -28,7 +29,7 @@ describe.runIf(isWanted)('data on two machines', () => {
     cluster = await Cluster.create({
       machines: 2,
       engine,
-      images: ['busybox:latest'],
+      images: ['busybox:latest', 'caddy:2'],
     });
   });
   afterAll(() => cluster?.destroy());
@@ -226,7 +227,11 @@ volumes: { state: {} }
       expect(web(await cluster.containers('hooks'))).toEqual(web(before));
       cluster.writeFile('m1', 'hooks/compose.yaml', compose(4, migrate));
       expect(await up()).toSucceed();
-      expect((await log()).slice(-2)).toEqual(['2 stops soon', '4 started by 7']);
+      expect((await log()).slice(-3)).toEqual([
+        '4 migrated by hook with pong',
+        '2 stops soon',
+        '4 started by 7',
+      ]);
     });
 
     test('a failing post_start fails the start', async () => {
@@ -325,6 +330,42 @@ volumes:
       expect(up).toSucceed();
       expect(await read('vols', 'db', ['sh', '-c', 'wc -c < /data/big'])).toBe(size);
       expect((await cluster.running('vols')).filter((c) => c.includes(' db-'))).toHaveLength(2);
+    });
+  });
+
+  describe('x-caddy', () => {
+    const compose = (caddyfile: string): string => `
+services:
+  web:
+    image: busybox
+    command: ["sh", "-c", "mkdir -p /www && hostname > /www/index.html && httpd -f -p 8000 -h /www"]
+    init: true
+    expose: ["8000"]
+    deploy: { replicas: 2 }
+    x-caddy: |
+      http://own.example.com {
+        header X-Service {{.Name}}
+        ${caddyfile}
+      }
+`;
+
+    test('of a service is served by every machine, and a wrong one changes nothing', async () => {
+      cluster.writeFile('m1', 'caddy/compose.yaml', compose('reverse_proxy {{upstreams 8000}}'));
+      expect(await cluster.tsc('m1', ['up'], { cwd: 'caddy' })).toSucceed();
+      const bodies = new Set<string>();
+      await until('both replicas answer through both machines', 30_000, async () => {
+        for (const machine of ['m1', 'm2']) {
+          const answer = await cluster.http(machine, 'own.example.com', '/').catch(() => undefined);
+          if (answer?.status !== 200) return false;
+          bodies.add(answer.body);
+        }
+        return bodies.size === 2;
+      });
+      cluster.writeFile('m1', 'caddy/compose.yaml', compose('reverse_prox {{upstreams 8000}}'));
+      const refused = await cluster.tsc('m1', ['up'], { cwd: 'caddy' });
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toContain('unrecognized directive: reverse_prox');
+      expect((await cluster.http('m2', 'own.example.com', '/')).status).toBe(200);
     });
   });
 });

@@ -6,6 +6,7 @@ import type { UpAnswer, UpRequest } from '../../model/api.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { answersAt } from '../answers-at.ts';
 import { carryBinds } from '../binds.ts';
+import { readCaddyfiles } from '../caddyfile.ts';
 import type { Cli, CommandModule } from '../cli.ts';
 import { addProjectFlags, collect, count, exitCode, say } from '../cli.ts';
 import { painter } from '../colour.ts';
@@ -65,9 +66,10 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   const selected = options.deps ? withDependencies(project, services) : services;
   const scope = { services: selected, ignored: options.ignore ?? [] };
   const carriedOut = await refuseUnsupported(cli, loaded, scope);
+  const withCaddyfiles = await readCaddyfiles({ ...loaded, project: carriedOut }, selected);
   const binds = await carryBinds(
     cli,
-    { ...loaded, project: carriedOut },
+    { ...loaded, project: withCaddyfiles },
     {
       services: selected,
       isDryRun: options.dryRun === true,

@@ -261,6 +261,16 @@ describe('actions on containers', () => {
     expect(readdirSync(join(dataDir, 'containers'))).toEqual([]);
   });
 
+  test('pre_stop hooks are the container’s own, also when its service has changed or gone', async () => {
+    services = [aService({ image: 'nginx:1', pre_stop: [{ command: ['save'] }] })];
+    await carryOut(runWeb());
+    const [id = ''] = engine.containers.keys();
+    engine.calls.length = 0;
+    services = [];
+    await carryOut(action('remove', 'x', { containerId: id, graceMs: 1_000 }));
+    expect(engine.calls).toEqual(['exec save', 'stop shop-web-1', 'remove shop-web-1']);
+  });
+
   test.each([
     ['30s', 1_000, 30_000],
     ['2s', 10_000, 10_000],

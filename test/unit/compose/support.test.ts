@@ -70,7 +70,7 @@ describe('what the cluster does with each key', () => {
       'deploy.resources.reservations.memory',
       'translated',
     ],
-    ['x-caddy: x', 'x-caddy', 'refused'],
+    ['x-caddy: x', 'x-caddy', 'honoured'],
   ])('%s', (line, key, verdict) => {
     const found = verdicts(`services: {web: {image: i, ${line}}, o: {image: i}}`);
     expect(found[`services.web.${key}`]).toBe(verdict);
