@@ -79,8 +79,9 @@ export function readAdapted(name: string, adapted: unknown): CaddySites {
     const automatic = objectOf(server['automatic_https']);
     const isPlain = automatic['disable'] === true || listOf(automatic['skip']).length > 0;
     for (const address of listOf(server['listen'])) {
-      const port = /^:(\d+)$/.exec(String(address))?.[1];
-      if (port === undefined) return fail(`the address ${String(address)}`);
+      const text = typeof address === 'string' ? address : JSON.stringify(address);
+      const port = /^:(\d+)$/.exec(text)?.[1];
+      if (port === undefined) return fail(`the address ${text}`);
       const isSecure = port !== '80' && !isPlain;
       sites.push({ port: Number(port), isSecure, routes: listOf(server['routes']) });
     }
