@@ -12,6 +12,8 @@ import type { Plan } from '../src/model/action.ts';
 import type {
   ChangeAnswer,
   DownRequest,
+  OperateAnswer,
+  OperateRequest,
   PlannedStep,
   ScaleRequest,
   UpAnswer,
@@ -30,6 +32,7 @@ import type { AcceptedUp, AcceptFacts } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { foresee } from '../src/plan/foresee.ts';
+import { acceptOperation } from '../src/plan/operate.ts';
 import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
 import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
 import { buildView } from '../src/view/build-view.ts';
@@ -51,8 +54,8 @@ const copyTimeoutMs = 3_000;
 /** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
 const settlePollMs = 100;
 
-/** 10 s: listing containers is answered from memory; longer is an engine that hangs. */
-const listMs = 10_000;
+/** 3 s: listing containers is answered from memory; longer is an engine or a line that hangs. */
+const listMs = 3_000;
 
 export interface AcceptorComponents {
   readonly replica: Replica;
@@ -104,7 +107,8 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       const view = this.#view();
       if (view.projects.get(project)?.pointer === undefined) throw unknownProject(project);
       let stored: ChangeAnswer = { hlc: 0, storedOnCount: 0 };
-      for (const { key, value } of acceptScale(view, project, request)) {
+      const by = { machine: view.self, atMs: view.nowMs };
+      for (const { key, value } of acceptScale(view, project, request, by)) {
         const { hlc } = await this.#components.replica.write(key, value);
         stored = { hlc, storedOnCount: await this.#stored(view, key, hlc) };
       }
@@ -142,6 +146,25 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       now: () => this.#components.viewContext().nowMs,
       log: log.part('volumes'),
     };
+  }
+
+  /** @returns hlc 0 when there was nothing to do */
+  operate(project: string, request: OperateRequest): Promise<OperateAnswer> {
+    return this.#oneAtATime(project, async () => {
+      await this.#settled();
+      const view = this.#view();
+      if (view.projects.get(project)?.pointer === undefined) throw unknownProject(project);
+      const { user } = request;
+      const by = { machine: view.self, ...(user === undefined ? {} : { user }) };
+      const accepted = acceptOperation(view, project, request, view.nowMs, by);
+      let last = { key: '', hlc: 0 };
+      for (const { key, value } of accepted.writes) {
+        last = { key, hlc: (await this.#components.replica.write(key, value)).hlc };
+      }
+      const { services, notes } = accepted;
+      const storedOnCount = last.hlc === 0 ? 0 : await this.#stored(view, last.key, last.hlc);
+      return { hlc: last.hlc, storedOnCount, services, notes };
+    });
   }
 
   /** An agent that has just started may not know yet what the others have: see the guards. */

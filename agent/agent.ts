@@ -234,6 +234,9 @@ export class Agent {
       log: this.#log.part('accept'),
     });
     parts.subscribe(() => {
+      for (const [machine, liveness] of this.#replica.liveness()) {
+        if (liveness === 'unreachable' || liveness === 'lost') this.#meshClient.endStreams(machine);
+      }
       for (const watcher of this.#watchers) watcher();
     });
     this.#parts = parts;

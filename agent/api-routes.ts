@@ -13,6 +13,8 @@ import type {
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  OperateAnswer,
+  OperateRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -27,6 +29,7 @@ export interface ProjectChanges {
   up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer>;
   down(project: string, request: DownRequest): Promise<ChangeAnswer>;
   scale(project: string, request: ScaleRequest): Promise<ChangeAnswer>;
+  operate(project: string, request: OperateRequest): Promise<OperateAnswer>;
 }
 
 /** What gives data another home; agent/volume-moves.ts. */
@@ -142,6 +145,13 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
     },
     {
       method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/operate$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        projects().operate(projectName(project), operateRequest(body)),
+    },
+    {
+      method: 'POST',
       pattern: /^\/v1\/cluster\/init$/,
       isForPeers: false,
       handle: ({ body }) => components.cluster.init(initRequest(body)),
@@ -254,6 +264,34 @@ function scaleRequest(body: unknown): ScaleRequest {
   const scale = counts(fieldsOf(body), 'scale');
   if (Object.keys(scale).length === 0) throw bad('"scale" names no service');
   return { scale };
+}
+
+const operationNames: readonly OperateRequest['act'][] = [
+  'stop',
+  'start',
+  'restart',
+  'kill',
+  'remove',
+];
+
+function operateRequest(body: unknown): OperateRequest {
+  const fields = fieldsOf(body);
+  const act = operationNames.find((name) => name === fields.act);
+  if (act === undefined) throw bad(`"act" must be one of ${operationNames.join(', ')}`);
+  const { graceMs, signal, slot, user } = fields;
+  const isGrace = typeof graceMs === 'number' && Number.isSafeInteger(graceMs) && graceMs >= 0;
+  if (graceMs !== undefined && !isGrace) throw bad('"graceMs" must be a whole number, 0 or more');
+  return {
+    act,
+    services: strings(fields, 'services'),
+    ...(isGrace ? { graceMs } : {}),
+    ...(typeof signal === 'string' ? { signal } : {}),
+    ...(typeof slot === 'string' ? { slot } : {}),
+    ...(typeof user === 'string' ? { user } : {}),
+    withoutDependents: fields.withoutDependents === true,
+    stopsFirst: fields.stopsFirst === true,
+    withVolumes: fields.withVolumes === true,
+  };
 }
 
 function initRequest(body: unknown): InitRequest {

@@ -276,18 +276,18 @@ const anonymousName = /^[0-9a-f]{64}$/;
 
 /**
  * Anonymous volumes of the container that this one replaces, so that `docker compose`'s promise
- * holds: data outside named volumes survives a change of the service. Only of one that has stopped:
- * two running containers never share data they did not ask to share.
+ * holds: data outside named volumes survives a change of the service. Only of the last one, and only
+ * when that has stopped: two running containers never share data they did not ask to share.
  */
 async function inheritedVolumes(
   engine: EngineCalls,
   { service, slot, cluster }: ContainerOrder,
 ): Promise<Readonly<Record<string, string>>> {
   const found = await engine.listByLabels(slotLabels(cluster, service, slot));
-  const stopped = found.filter((one) => one.State === 'exited' || one.State === 'dead');
-  const last = stopped.sort((a, b) => b.Created - a.Created)[0];
+  const last = [...found].sort((a, b) => b.Created - a.Created)[0];
+  const hasStopped = last?.State === 'exited' || last?.State === 'dead';
   const inherited: Record<string, string> = {};
-  for (const mount of last?.Mounts ?? []) {
+  for (const mount of hasStopped ? last.Mounts : []) {
     if (mount.Type !== 'volume' || mount.Name === undefined) continue;
     if (anonymousName.test(mount.Name)) inherited[mount.Destination] = mount.Name;
   }

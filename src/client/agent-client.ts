@@ -12,6 +12,8 @@ import type {
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  OperateAnswer,
+  OperateRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -21,7 +23,7 @@ import type {
 } from '../model/api.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { questionTimeoutMs } from './limits.ts';
-import { requestJson } from './request.ts';
+import type { JsonRequest } from './request.ts';
 import type { WatchOptions } from './watch.ts';
 
 export type FollowOptions = Omit<WatchOptions, 'socketPath' | 'signal'>;
@@ -96,6 +98,12 @@ export class AgentClient {
     }
   }
 
+  /** `stop`, `start`, `restart`, `kill` and `rm`. */
+  operate(project: string, request: OperateRequest, signal?: AbortSignal): Promise<OperateAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/operate`;
+    return this.#post<OperateAnswer>(path, request, signal);
+  }
+
   init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {
     return this.#post<InfoAnswer>('/v1/cluster/init', request, signal);
   }
@@ -125,11 +133,17 @@ export class AgentClient {
   async #get<T>(path: string, signal: AbortSignal | undefined): Promise<T> {
     const { socketPath } = this;
     const timeoutMs = questionTimeoutMs;
-    return (await requestJson({ socketPath, method: 'GET', path, timeoutMs, signal })) as T;
+    return (await ask({ socketPath, method: 'GET', path, timeoutMs, signal })) as T;
   }
 
   async #post<T>(path: string, body: unknown, signal: AbortSignal | undefined): Promise<T> {
     const { socketPath } = this;
-    return (await requestJson({ socketPath, method: 'POST', path, body, signal })) as T;
+    return (await ask({ socketPath, method: 'POST', path, body, signal })) as T;
   }
+}
+
+/** HTTP is loaded when it is needed: many commands never ask the agent. */
+async function ask(request: JsonRequest): Promise<unknown> {
+  const { requestJson } = await import('./request.ts');
+  return requestJson(request);
 }

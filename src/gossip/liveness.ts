@@ -1,8 +1,8 @@
 /**
- * Which machines live, as a function of the link lists that all machines publish. An edge exists
- * when both ends list it, so a sick machine can only cut its own edges, one sick neighbour cannot
- * kill a healthy machine, and a machine that died long ago does not rise in a joiner's view.
- * Reachable is who the search from here finds. The idea is OSPF's. Time enters only for `lost`.
+ * What a machine's list of links says (`links/<machine>`), and which machines live: connectivity
+ * (link-graph.ts) with time added. Reachable and headless come from the graph as they are; a machine
+ * that is neither is unreachable, and lost after a while. What may follow from a loss, and that a
+ * smaller side does less, is decided by the plan.
  */
 import type { MachineId } from '../model/ids.ts';
 import type { LinksRecord } from '../model/record.ts';
@@ -17,6 +17,7 @@ import {
   lostAfterMs,
   maxExpectBackMs,
 } from './limits.ts';
+import type { Connectivity } from './link-graph.ts';
 
 /** `links/<machine>` as gossip writes it: a planned stop says so to everybody at once. */
 export interface LinksBody extends LinksRecord {
@@ -53,39 +54,6 @@ function readLeaving(value: unknown): Leaving | undefined {
   return { reason, expectBackMs: Math.min(Math.max(expectBackMs, 0), maxExpectBackMs) };
 }
 
-export interface Connectivity {
-  readonly reachable: ReadonlySet<MachineId>;
-  /** Not reachable, but a reachable machine gets answers from its kernel. */
-  readonly headless: ReadonlySet<MachineId>;
-}
-
-/**
- * Searches from `self` over edges that both ends list.
- * @param links what each member lists; only members are asked for
- */
-export function connectivity(
-  self: MachineId,
-  members: ReadonlySet<MachineId>,
-  links: ReadonlyMap<MachineId, LinksBody>,
-): Connectivity {
-  const listed = new Map<MachineId, Set<MachineId>>();
-  for (const [machine, { up }] of links) listed.set(machine, new Set(up.map((x) => x.machine)));
-  const reachable = new Set<MachineId>([self]);
-  // A Set grows while it is iterated, which makes it the queue of the search.
-  for (const machine of reachable) {
-    for (const peer of listed.get(machine) ?? []) {
-      if (members.has(peer) && listed.get(peer)?.has(machine)) reachable.add(peer);
-    }
-  }
-  const headless = new Set<MachineId>();
-  for (const machine of reachable) {
-    for (const peer of links.get(machine)?.headless ?? []) {
-      if (members.has(peer) && !reachable.has(peer)) headless.add(peer);
-    }
-  }
-  return { reachable, headless };
-}
-
 interface Watched {
   state: Liveness;
   /** Monotonic time of the last sign of life; undefined before the first one. */
@@ -100,15 +68,26 @@ interface Watched {
 }
 
 export interface LivenessInput extends Connectivity {
+  /** The same array until the members change. */
   readonly members: readonly MachineId[];
+  /** False when the sets are as they were at the last call: then only time can change a state. */
+  readonly hasGraphChanged: boolean;
   readonly monotonicMs: number;
   /** Monotonic time of the last frame from a machine with which we had a link. */
   readonly lastFrameMs: (machine: MachineId) => number | undefined;
 }
 
-/** Adds time to connectivity: headless and unreachable machines become lost. */
+/**
+ * Adds time to connectivity: headless and unreachable machines become lost. Looks at all machines
+ * only when the graph or the members changed, otherwise at those that are away.
+ */
 export class LivenessTracker {
   readonly #watched = new Map<MachineId, Watched>();
+  #members: readonly MachineId[] = [];
+  /** Members that are not reachable. */
+  #away: readonly MachineId[] = [];
+  /** Said good-bye since they were looked at. */
+  readonly #leaving = new Set<MachineId>();
   readonly #self: MachineId;
   readonly #startMs: number;
 
@@ -122,6 +101,7 @@ export class LivenessTracker {
     const watched = this.#of(machine);
     watched.expectedMs = monotonicMs + expectBackMs;
     watched.believedUntilMs = reason === 'restart' ? monotonicMs + believeRestartMs : 0;
+    this.#leaving.add(machine);
   }
 
   /** Time in which this process did not run: nobody may be judged by it. */
@@ -142,26 +122,18 @@ export class LivenessTracker {
    * @returns whether any state changed
    */
   update(input: LivenessInput): boolean {
-    const { members, reachable, monotonicMs } = input;
-    const present = new Set(members);
-    let hasChanged = false;
-    for (const machine of this.#watched.keys()) {
-      if (present.has(machine)) continue;
-      this.#watched.delete(machine);
-      hasChanged = true;
-    }
-    const headless = new Set(input.headless);
-    for (const machine of members) {
-      const watched = this.#of(machine);
-      const untilMs = Math.min(watched.expectedMs, watched.believedUntilMs);
-      if (monotonicMs < untilMs && !reachable.has(machine)) headless.add(machine);
-    }
-    const heardCount = members.filter((id) => reachable.has(id) || headless.has(id)).length;
-    const hasHalf = heardCount * 2 >= members.length;
-    for (const machine of members) {
-      if (machine === this.#self) continue;
-      const watched = this.#of(machine);
-      const next = this.#next(watched, machine, { ...input, headless }, hasHalf);
+    const { members, reachable } = input;
+    const haveMembersChanged = members !== this.#members;
+    let hasChanged = haveMembersChanged && this.#setMembers(members);
+    const isDue = haveMembersChanged || input.hasGraphChanged;
+    if (isDue) this.#away = members.filter((id) => !reachable.has(id));
+    const headless = this.#withBelieved(input);
+    const looked = isDue ? members : [...this.#leaving, ...this.#away];
+    this.#leaving.clear();
+    for (const machine of looked) {
+      const watched = machine === this.#self ? undefined : this.#watched.get(machine);
+      if (watched === undefined) continue;
+      const next = this.#next(watched, machine, { ...input, headless });
       if (next === watched.state) continue;
       watched.state = next;
       hasChanged = true;
@@ -169,7 +141,30 @@ export class LivenessTracker {
     return hasChanged;
   }
 
-  #next(watched: Watched, machine: MachineId, input: LivenessInput, hasHalf: boolean): Liveness {
+  /** @returns whether a machine is no member any more */
+  #setMembers(members: readonly MachineId[]): boolean {
+    this.#members = members;
+    const present = new Set(members);
+    let hasChanged = false;
+    for (const machine of this.#watched.keys()) {
+      if (present.has(machine)) continue;
+      this.#watched.delete(machine);
+      hasChanged = true;
+    }
+    for (const machine of members) this.#of(machine);
+    return hasChanged;
+  }
+
+  /** Headless by the graph, or by the machine's own word that only its agent restarts. */
+  #withBelieved({ headless, monotonicMs }: LivenessInput): ReadonlySet<MachineId> {
+    const believed = this.#away.filter((machine) => {
+      const { expectedMs, believedUntilMs } = this.#of(machine);
+      return monotonicMs < Math.min(expectedMs, believedUntilMs);
+    });
+    return believed.length === 0 ? headless : new Set([...headless, ...believed]);
+  }
+
+  #next(watched: Watched, machine: MachineId, input: LivenessInput): Liveness {
     const { monotonicMs: now, reachable, headless } = input;
     if (reachable.has(machine)) {
       watched.aliveMs = now;
@@ -191,13 +186,13 @@ export class LivenessTracker {
       watched.aliveMs = now;
       watched.headlessSinceMs ??= now;
       const lostMs = Math.max(watched.headlessSinceMs + headlessLostMs, watched.expectedMs);
-      return hasHalf && now >= lostMs ? 'lost' : 'headless';
+      return now >= lostMs ? 'lost' : 'headless';
     }
     watched.headlessSinceMs = undefined;
     const patience = watched.downCount > 1 ? 2 * lostAfterMs : lostAfterMs;
     const silentLostMs =
       watched.aliveMs === undefined ? this.#startMs + lostAfterBootMs : watched.aliveMs + patience;
-    return hasHalf && now >= Math.max(silentLostMs, watched.expectedMs) ? 'lost' : 'unreachable';
+    return now >= Math.max(silentLostMs, watched.expectedMs) ? 'lost' : 'unreachable';
   }
 
   #of(machine: MachineId): Watched {

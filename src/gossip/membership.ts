@@ -30,6 +30,12 @@ import type { Verify } from './runtime.ts';
  */
 export type Verdict = 'accepted' | 'old' | 'parked' | 'refused' | 'forged';
 
+export interface Accepted {
+  readonly accepted: readonly ReplicatedRecord[];
+  /** One of them was no honest machine's. */
+  readonly isForged: boolean;
+}
+
 export interface MembershipComponents {
   readonly map: RecordMap;
   readonly verify: Verify;
@@ -44,6 +50,8 @@ export class Membership {
   #removals = new Map<MachineId, RemovalRecord>();
   #members: readonly MachineId[] = [];
   #memberSet: ReadonlySet<MachineId> = new Set();
+  /** Machine records or removals came since the members were counted. */
+  #isRecountDue = false;
 
   constructor({ map, verify }: MembershipComponents, cluster: ClusterId) {
     this.#map = map;
@@ -57,10 +65,12 @@ export class Membership {
 
   /** In order of id. */
   get members(): readonly MachineId[] {
+    this.#recount();
     return this.#members;
   }
 
   isMember(machine: MachineId): boolean {
+    this.#recount();
     return this.#memberSet.has(machine);
   }
 
@@ -102,6 +112,28 @@ export class Membership {
     return 'accepted';
   }
 
+  /**
+   * Takes records into the map as far as they count: machine records first, and parked ones again
+   * as long as machines become known.
+   */
+  acceptAll(records: readonly ReplicatedRecord[], nowMs: number): Accepted {
+    const accepted: ReplicatedRecord[] = [];
+    let isForged = false;
+    let queue = records.length > 1 ? [...records].sort((a, b) => rankOf(a) - rankOf(b)) : records;
+    while (queue.length > 0) {
+      let hasNewMachine = false;
+      for (const record of queue) {
+        const verdict = this.accept(record, nowMs);
+        isForged ||= verdict === 'forged';
+        if (verdict !== 'accepted') continue;
+        accepted.push(record);
+        hasNewMachine ||= rankOf(record) === 0;
+      }
+      queue = hasNewMachine ? this.#takeParked() : [];
+    }
+    return { accepted, isForged };
+  }
+
   #acceptMachine(record: ReplicatedRecord): Verdict {
     const machine = record.origin;
     const body = readMachineRecord(parse(record.body));
@@ -116,7 +148,7 @@ export class Membership {
     if (!verifyRecord(this.#cluster, body.publicKey, record, this.#verify)) return 'forged';
     this.#map.merge(record);
     this.#machines.set(machine, body);
-    this.#recount();
+    this.#isRecountDue = true;
     return 'accepted';
   }
 
@@ -125,11 +157,14 @@ export class Membership {
     this.#map.merge(record);
     const machine = record.key.slice('x/'.length) as MachineId;
     this.#removals.set(machine, readRemoval(parse(record.body)));
-    this.#recount();
+    this.#isRecountDue = true;
     return 'accepted';
   }
 
+  /** Only when somebody asks: the roots of a large cluster come in one batch. */
   #recount(): void {
+    if (!this.#isRecountDue) return;
+    this.#isRecountDue = false;
     this.#members = membersOf({ machines: this.#machines, removals: this.#removals });
     this.#memberSet = new Set(this.#members);
   }
@@ -151,8 +186,8 @@ export class Membership {
     return 'parked';
   }
 
-  /** Takes the parked records, for another try after new machines became known. */
-  takeParked(): ReplicatedRecord[] {
+  /** For another try after new machines became known. */
+  #takeParked(): ReplicatedRecord[] {
     const records = [...this.#parked.values()];
     this.#parked.clear();
     return records;
@@ -175,7 +210,7 @@ export class Membership {
 
   /** The members that were admitted by a machine: what its removal should keep. */
   admittedBy(machine: MachineId): MachineId[] {
-    return this.#members.filter(
+    return this.members.filter(
       (id) => id !== machine && this.#machines.get(id)?.admission.admittedBy === machine,
     );
   }
@@ -193,6 +228,11 @@ export class Membership {
     }
     return records;
   }
+}
+
+/** Nothing counts before its origin is known. */
+function rankOf({ key }: ReplicatedRecord): number {
+  return key.startsWith('m/') ? 0 : key.startsWith('x/') ? 1 : 2;
 }
 
 function parse(body: Uint8Array | null): unknown {

@@ -39,6 +39,13 @@ const announceDelayMs = 5;
 /** How deep the bucket may go into debt when an announcement restores reachability. */
 const announceDebt = 8;
 
+/** Whom our last list named. */
+interface Published {
+  readonly isAble: boolean;
+  readonly up: ReadonlySet<MachineId>;
+  readonly headless: ReadonlySet<MachineId>;
+}
+
 export interface NeighboursComponents {
   readonly runtime: Runtime;
   readonly self: MachineId;
@@ -58,7 +65,7 @@ export class Neighbours {
   #wanted: ReadonlySet<MachineId> = new Set();
   #isStopped = false;
   #isAble = true;
-  #published = '';
+  #published: Published | undefined;
   #tokens: number = announceBurst;
   #tokensAtMs: number;
   #isAnnouncing = false;
@@ -347,17 +354,17 @@ export class Neighbours {
     const { runtime, self, isReachable, publish } = this.#components;
     if (this.#isStopped || !this.#memberSet.has(self)) return;
     const nowMs = runtime.monotonic();
+    if (!this.#isNews(nowMs)) return;
     const peers = [...this.#peers.values()].sort((a, b) => (a.machine < b.machine ? -1 : 1));
     const up = peers.filter((peer) => this.#isListed(peer, nowMs));
     const restores = up.some((peer) => !peer.isAnnounced && !isReachable(peer.machine));
     const headless = peers.filter((peer) => peer.isHeadless && peer.link === undefined);
-    const summary = JSON.stringify([
-      up.map((x) => x.machine),
-      headless.map((x) => x.machine),
-      this.#isAble,
-    ]);
-    if (summary === this.#published || !this.#takeToken(nowMs, restores)) return;
-    this.#published = summary;
+    if (!this.#takeToken(nowMs, restores)) return;
+    this.#published = {
+      isAble: this.#isAble,
+      up: new Set(up.map(({ machine }) => machine)),
+      headless: new Set(headless.map(({ machine }) => machine)),
+    };
     for (const peer of peers) {
       const isUp = up.includes(peer);
       if (isUp && !peer.isAnnounced) peer.sinceMs = runtime.now();
@@ -368,6 +375,24 @@ export class Neighbours {
       able: this.#isAble,
       headless: headless.map(({ machine }) => machine),
     });
+  }
+
+  /** Whether our list would differ from the one that we published last. */
+  #isNews(nowMs: number): boolean {
+    const published = this.#published;
+    if (published === undefined || published.isAble !== this.#isAble) return true;
+    let upCount = 0;
+    let headlessCount = 0;
+    for (const peer of this.#peers.values()) {
+      const isUp = this.#isListed(peer, nowMs);
+      const isHeadless = peer.isHeadless && peer.link === undefined;
+      if (isUp !== published.up.has(peer.machine)) return true;
+      if (isHeadless !== published.headless.has(peer.machine)) return true;
+      if (isUp) upCount++;
+      if (isHeadless) headlessCount++;
+    }
+    // Peers that were dropped.
+    return upCount !== published.up.size || headlessCount !== published.headless.size;
   }
 
   #isListed(peer: Peer, nowMs: number): boolean {

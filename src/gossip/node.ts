@@ -17,11 +17,8 @@ import { type ReplicatedRecord, recordKey, recordKind } from '../model/record.ts
 import type { Guard, Liveness } from '../model/view.ts';
 import { signRecord } from './admission.ts';
 import { decodeFrame, encodeFrame, type Frame, isKey } from './frame.ts';
-import { Guards } from './guards.ts';
+import { Heartbeats } from './heartbeats.ts';
 import {
-  adoptOwnMs,
-  heartbeatJitter,
-  heartbeatMs,
   maxBodyBytes,
   maxClockPullMs,
   maxSocketBytes,
@@ -29,17 +26,12 @@ import {
   tombstoneSweepMs,
 } from './limits.ts';
 import type { Link } from './link.ts';
-import {
-  type Connectivity,
-  connectivity,
-  type Leaving,
-  type LinksBody,
-  LivenessTracker,
-  readLinks,
-} from './liveness.ts';
-import { Membership } from './membership.ts';
+import { type Leaving, type LinksBody, readLinks } from './liveness.ts';
+import { type Accepted, Membership } from './membership.ts';
 import { Neighbours } from './neighbours.ts';
 import { Outbox } from './outbox.ts';
+import { OwnKeys } from './own-keys.ts';
+import { Presence } from './presence.ts';
 import { type AskOptions, Questions } from './questions.ts';
 import { isExpiredTombstone, RecordMap, writerOf } from './record-map.ts';
 import { Repair } from './repair.ts';
@@ -64,16 +56,7 @@ export interface GossipOptions {
   readonly lastHlc: Hlc;
 }
 
-/** What this machine had under one of its own keys. */
-type Own = Pick<ReplicatedRecord, 'body' | 'schema'>;
-
 const noLinks: LinksBody = { up: [], able: true, headless: [] };
-
-/** Until the extra heartbeat after a first repair: records that follow are counted in. */
-const soonMs = 50;
-
-/** What a peer's clock showed beyond which an operator is told. */
-const skewWarningMs = 5000;
 
 export class GossipNode {
   readonly map = new RecordMap();
@@ -81,23 +64,15 @@ export class GossipNode {
   readonly #signer: Signer;
   readonly #verify: Verify;
   readonly #self: MachineId;
-  readonly #startMs: number;
   #membership: Membership | undefined;
   readonly #neighbours: Neighbours;
   readonly #outbox: Outbox;
   readonly #repair: Repair;
   readonly #questions: Questions;
-  readonly #tracker: LivenessTracker;
-  readonly #guards: Guards;
-  readonly #links = new Map<MachineId, LinksBody>();
-  readonly #heartbeats = new Map<LinkId, Cancel>();
-  /** Links on which an extra heartbeat is under way. */
-  readonly #soon = new Set<LinkId>();
-  readonly #skewed = new Set<MachineId>();
-  /** Result of the last search; searched anew only after links or members changed. */
-  #found: Connectivity;
-  #haveLinksChanged = true;
-  #activeGuards: readonly Guard[] = [];
+  readonly #presence: Presence;
+  readonly #heartbeats: Heartbeats;
+  readonly #ownKeys: OwnKeys;
+  #lastLinks: LinksBody = noLinks;
   #lastHlc: Hlc;
   #isEvaluating = false;
   #haveMembersChanged = false;
@@ -111,10 +86,23 @@ export class GossipNode {
     this.#verify = verify;
     this.#self = signer.machine;
     this.#lastHlc = lastHlc;
-    this.#startMs = runtime.monotonic();
-    this.#found = { reachable: new Set([this.#self]), headless: new Set() };
-    this.#tracker = new LivenessTracker(this.#self, this.#startMs);
-    this.#guards = new Guards(this.#startMs, runtime.now());
+    this.#presence = new Presence({
+      self: this.#self,
+      monotonicMs: runtime.monotonic(),
+      wallMs: runtime.now(),
+    });
+    this.#heartbeats = new Heartbeats({
+      runtime,
+      hash: () => this.map.hash.total(),
+      send: (link, frame) => this.#send(link, frame),
+    });
+    this.#ownKeys = new OwnKeys({
+      self: this.#self,
+      map: this.map,
+      monotonic: () => runtime.monotonic(),
+      linksBody: () => encodeJson(this.#lastLinks),
+      write: (key, { body, schema }, existing) => this.#writeAfter(key, body, schema, existing),
+    });
     this.#outbox = new Outbox({
       runtime,
       record: (key) => this.map.record(key),
@@ -129,7 +117,7 @@ export class GossipNode {
       monotonic: () => runtime.monotonic(),
       send: (link, frame) => this.#send(link, frame),
       queue: (link, keys) => this.#outbox.add(link, keys),
-      onEqual: () => this.#guards.compared(),
+      onEqual: () => this.#presence.compared(),
     });
     this.#questions = new Questions({
       runtime,
@@ -140,7 +128,7 @@ export class GossipNode {
     this.#neighbours = new Neighbours({
       runtime,
       self: this.#self,
-      isReachable: (machine) => this.#found.reachable.has(machine),
+      isReachable: (machine) => this.#presence.isReachable(machine),
       publish: (body) => this.#publishLinks(body),
       onLinkUp: (link) => this.#linkIsUp(link),
       onLinkGone: (link) => this.#linkIsGone(link),
@@ -175,20 +163,20 @@ export class GossipNode {
   enter(cluster: ClusterId, records: readonly ReplicatedRecord[]): readonly ReplicatedRecord[] {
     assert(this.#membership === undefined, 'a node enters one cluster only');
     this.#membership = new Membership({ map: this.map, verify: this.#verify }, cluster);
-    this.#guards.entered(this.#runtime.monotonic());
-    this.#merge(records);
+    this.#presence.entered(this.#runtime.monotonic());
+    this.#accept(records);
     for (const record of this.map.records()) {
       if (record.origin === this.#self) this.#lastHlc = Math.max(this.#lastHlc, record.hlc);
       if (recordKind(record.key) === 'links') this.#indexLinks(record.key);
     }
     // Nobody is linked with us yet, whatever our last run wrote.
-    this.#links.delete(this.#self);
+    this.#presence.setLinks(this.#self, undefined, this.#runtime.monotonic());
     return records.filter(({ key }) => this.map.record(key) === undefined);
   }
 
   /** Starts timers and dials. */
   start(): void {
-    this.#guards.started(this.#runtime.monotonic(), this.#runtime.now());
+    this.#presence.started(this.#runtime.monotonic(), this.#runtime.now());
     this.#tick();
     this.#haveMembersChanged = true;
     this.#evaluateSoon();
@@ -309,7 +297,7 @@ export class GossipNode {
   #handle(link: Link, frame: Frame): void {
     switch (frame.type) {
       case 'heartbeat':
-        this.#noteSkew(link.peer, frame.nowMs);
+        this.#heartbeats.noteClock(link.peer, frame.nowMs);
         return this.#repair.heartbeat(link.id, frame.hash);
       case 'records':
         return this.#intake(frame.records, link);
@@ -324,7 +312,7 @@ export class GossipNode {
       case 'stored':
         return this.#questions.stored(link.peer, frame.question);
       case 'bye':
-        this.#tracker.sayGoodbye(link.peer, readGoodbye(frame), this.#runtime.monotonic());
+        this.#presence.goodbye(link.peer, readGoodbye(frame), this.#runtime.monotonic());
         this.#neighbours.goodbye(link, readGoodbye(frame));
         return this.#evaluateSoon();
     }
@@ -335,60 +323,25 @@ export class GossipNode {
     this.#neighbours.ban(link);
   }
 
-  #noteSkew(machine: MachineId, theirMs: number): void {
-    const skewMs = Math.round(theirMs - this.#runtime.now());
-    const isSkewed = Math.abs(skewMs) > skewWarningMs;
-    if (isSkewed && !this.#skewed.has(machine)) {
-      this.#runtime.report(`the clock of ${machine} differs from ours by ${skewMs} ms`);
-    }
-    if (isSkewed) this.#skewed.add(machine);
-    else this.#skewed.delete(machine);
-  }
-
   // Records from others
 
   #intake(records: readonly ReplicatedRecord[], from: Link | undefined): void {
-    const before = new Map<string, Own>();
-    for (const { key, origin } of records) {
-      const own = origin === this.#self ? this.map.record(key) : undefined;
-      if (own !== undefined) before.set(key, own);
-    }
-    const { accepted, isForged } = this.#merge(records);
+    const before = this.#ownKeys.before(records);
+    const { accepted, isForged } = this.#accept(records);
     if (accepted.length > 0) {
-      // A joiner is ready when it is equal to a peer: it should not wait a second to learn that.
-      if (from !== undefined && this.#repair.sawNews(from.id)) this.#heartbeatSoon(from.id);
+      if (from !== undefined && this.#repair.sawNews(from.id)) this.#heartbeats.soon(from.id);
       this.#afterChange(accepted, from?.id);
-      this.#correctOwn(accepted, before);
+      this.#ownKeys.correct(accepted, before);
     }
     if (isForged && from !== undefined) this.#hostile(from, 'a forged record');
   }
 
-  /** Machine records first; parked ones are tried again as long as machines become known. */
-  #merge(records: readonly ReplicatedRecord[]): {
-    readonly accepted: ReplicatedRecord[];
-    readonly isForged: boolean;
-  } {
-    const accepted: ReplicatedRecord[] = [];
+  #accept(records: readonly ReplicatedRecord[]): Accepted {
     const membership = this.#membership;
-    if (membership === undefined) return { accepted, isForged: false };
-    const rank = ({ key }: ReplicatedRecord): number =>
-      key.startsWith('m/') ? 0 : key.startsWith('x/') ? 1 : 2;
-    let isForged = false;
-    let queue = [...records].sort((a, b) => rank(a) - rank(b));
-    while (queue.length > 0) {
-      let hasNewMachine = false;
-      for (const record of queue) {
-        const verdict = membership.accept(record, this.#runtime.now());
-        if (verdict === 'accepted') {
-          accepted.push(record);
-          hasNewMachine ||= rank(record) === 0;
-          this.#pullClock(record.hlc);
-        }
-        isForged ||= verdict === 'forged';
-      }
-      queue = hasNewMachine ? membership.takeParked() : [];
-    }
-    return { accepted, isForged };
+    if (membership === undefined) return { accepted: [], isForged: false };
+    const result = membership.acceptAll(records, this.#runtime.now());
+    for (const { hlc } of result.accepted) this.#pullClock(hlc);
+    return result;
   }
 
   #pullClock(hlc: Hlc): void {
@@ -400,10 +353,14 @@ export class GossipNode {
   #afterChange(records: readonly ReplicatedRecord[], from: LinkId | undefined): void {
     const forgotten: string[] = [];
     let hasRoots = false;
+    let hasLinks = false;
     for (const record of records) {
       const kind = recordKind(record.key);
       if (kind === 'm' || kind === 'x') hasRoots = true;
-      if (kind === 'links') this.#indexLinks(record.key);
+      if (kind === 'links') {
+        hasLinks = true;
+        this.#indexLinks(record.key);
+      }
       if (isExpiredTombstone(record, this.#runtime.now())) forgotten.push(record.key);
     }
     if (hasRoots) {
@@ -418,54 +375,21 @@ export class GossipNode {
     );
     this.#runtime.deliver({ records, forgotten });
     this.#questions.arrived();
-    this.#evaluateSoon();
+    if (hasRoots || hasLinks) this.#evaluateSoon();
   }
 
   #forget(key: string): void {
     this.map.forget(key);
-    if (recordKind(key) !== 'links') return;
-    this.#links.delete(key.slice('links/'.length) as MachineId);
-    this.#haveLinksChanged = true;
+    if (recordKind(key) === 'links') this.#indexLinks(key);
   }
 
   #indexLinks(key: string): void {
     const machine = key.slice('links/'.length) as MachineId;
     const body = readLinks(this.map.get(key)?.value);
-    this.#haveLinksChanged = true;
-    if (body === undefined) {
-      this.#links.delete(machine);
-      return;
-    }
-    this.#links.set(machine, body);
-    if (body.leaving !== undefined && machine !== this.#self) {
-      this.#tracker.sayGoodbye(machine, body.leaving, this.#runtime.monotonic());
-    }
-  }
-
-  /**
-   * Own keys that peers brought back, newer than ours. Soon after the start they are our memory
-   * (the store may have been lost) and the part that observes corrects them; later our own word is
-   * repeated: what we had, or that there is nothing.
-   */
-  #correctOwn(accepted: readonly ReplicatedRecord[], before: ReadonlyMap<string, Own>): void {
-    const isSettled = this.#runtime.monotonic() - this.#startMs > adoptOwnMs;
-    for (const { key, origin, hlc } of accepted) {
-      if (origin !== this.#self || writerOf(key) !== this.#self) continue;
-      const kind = recordKind(key);
-      const own = before.get(key);
-      if (kind === 'links') {
-        this.#writeAfter(key, encodeJson(this.#lastLinks ?? noLinks), 1, hlc);
-      } else if (isSettled && own !== undefined) {
-        this.#writeAfter(key, own.body, own.schema, hlc);
-      } else if (isSettled && kind !== 'm') {
-        this.#writeAfter(key, null, 1, hlc);
-      }
-    }
+    this.#presence.setLinks(machine, body, this.#runtime.monotonic());
   }
 
   // Links
-
-  #lastLinks: LinksBody | undefined;
 
   #publishLinks(body: LinksBody): void {
     this.#lastLinks = body;
@@ -477,40 +401,16 @@ export class GossipNode {
     this.#outbox.open(link.id);
     this.#repair.open(link.id, link.peer);
     this.#questions.linkUp(link.id);
-    this.#heartbeat(link.id);
+    this.#heartbeats.open(link.id);
     this.#evaluateSoon();
   }
 
   #linkIsGone(link: Link): void {
-    this.#heartbeats.get(link.id)?.();
-    this.#heartbeats.delete(link.id);
-    this.#soon.delete(link.id);
+    this.#heartbeats.close(link.id);
     this.#outbox.close(link.id);
     this.#repair.close(link.id);
     this.#questions.linkDown(link.id);
     this.#evaluateSoon();
-  }
-
-  #heartbeatSoon(link: LinkId): void {
-    if (this.#soon.has(link)) return;
-    this.#soon.add(link);
-    this.#heartbeatIn(link, soonMs);
-  }
-
-  #heartbeat(link: LinkId): void {
-    this.#soon.delete(link);
-    const hash = this.map.hash.total();
-    this.#send(link, { type: 'heartbeat', hash, nowMs: Math.floor(this.#runtime.now()) });
-    const jitter = 1 + (this.#runtime.random() * 2 - 1) * heartbeatJitter;
-    this.#heartbeatIn(link, heartbeatMs * jitter);
-  }
-
-  #heartbeatIn(link: LinkId, delayMs: number): void {
-    this.#heartbeats.get(link)?.();
-    this.#heartbeats.set(
-      link,
-      this.#runtime.schedule(delayMs, () => this.#heartbeat(link)),
-    );
   }
 
   #send(id: LinkId, frame: Frame): void {
@@ -525,11 +425,11 @@ export class GossipNode {
   /** Of every member; this machine is always reachable. */
   liveness(): ReadonlyMap<MachineId, Liveness> {
     const members = this.#membership?.members ?? [];
-    return new Map(members.map((machine) => [machine, this.#tracker.state(machine)]));
+    return new Map(members.map((machine) => [machine, this.#presence.state(machine)]));
   }
 
   guards(): readonly Guard[] {
-    return this.#activeGuards;
+    return this.#presence.guards;
   }
 
   /** Machines with which this one holds a link. */
@@ -547,43 +447,23 @@ export class GossipNode {
   }
 
   #evaluate(): void {
-    const members = this.#membership?.members ?? [];
     if (this.#haveMembersChanged) {
       this.#haveMembersChanged = false;
-      this.#haveLinksChanged = true;
+      const members = this.#membership?.members ?? [];
+      this.#presence.setMembers(members);
       this.#neighbours.setMembers(members);
     }
-    const monotonicMs = this.#runtime.monotonic();
-    if (this.#haveLinksChanged) {
-      this.#haveLinksChanged = false;
-      this.#found = connectivity(this.#self, new Set(members), this.#links);
-    }
-    const haveStatesChanged = this.#tracker.update({
-      ...this.#found,
-      members,
-      monotonicMs,
-      lastFrameMs: (machine) => this.#neighbours.lastFrameMs(machine),
-    });
-    const guards = this.#guards.active({
-      monotonicMs,
-      memberCount: members.length,
-      linkCount: this.#neighbours.linkCount,
-      heardCount: this.#neighbours.heardCountSince(this.#guards.believeSinceMs),
-      wantedCount: this.#neighbours.wantedCount,
-    });
-    const haveGuardsChanged = guards.join() !== this.#activeGuards.join();
-    this.#activeGuards = guards;
-    if (haveStatesChanged || haveGuardsChanged) this.#runtime.livenessChanged();
+    const haveChanged = this.#presence.update(this.#neighbours, this.#runtime.monotonic());
+    if (haveChanged) this.#runtime.livenessChanged();
   }
 
   #tick(): void {
     this.#cancelTick = this.#runtime.schedule(tickMs, () => this.#tick());
     const monotonicMs = this.#runtime.monotonic();
-    const lagMs = this.#guards.tick(monotonicMs, this.#runtime.now());
+    const lagMs = this.#presence.tick(monotonicMs, this.#runtime.now());
     if (lagMs > 0) {
       this.#runtime.report(`this process did not run for ${Math.round(lagMs)} ms`);
       this.#neighbours.shift(lagMs);
-      this.#tracker.shift(lagMs);
     }
     this.#neighbours.tick();
     this.#evaluate();

@@ -55,8 +55,10 @@ export class Outbox {
   /** Sends what the sockets take. */
   flush(): void {
     let isFull = false;
+    // What is flooded is the same for all links but one: it is encoded once.
+    const encoded = new Map<string, Uint8Array>();
     for (const [link, waiting] of this.#waiting) {
-      if (waiting.keys.size > 0 && !this.#flushLink(link, waiting)) isFull = true;
+      if (waiting.keys.size > 0 && !this.#flushLink(link, waiting, encoded)) isFull = true;
     }
     if (isFull) this.#schedule(outboxRetryMs);
   }
@@ -71,7 +73,7 @@ export class Outbox {
   }
 
   /** @returns false when the socket is full */
-  #flushLink(link: LinkId, waiting: Waiting): boolean {
+  #flushLink(link: LinkId, waiting: Waiting, encoded: Map<string, Uint8Array>): boolean {
     const { runtime, onSlow } = this.#components;
     const keys = inOrder(waiting.keys);
     let next = 0;
@@ -94,10 +96,24 @@ export class Outbox {
         bytes += size;
         next++;
       }
-      if (records.length > 0) runtime.send(link, encodeFrame({ type: 'records', records }));
+      if (records.length > 0) runtime.send(link, encodeOnce(records, encoded));
     }
     return true;
   }
+}
+
+/** Records do not change within one flush, so their keys say which frame it is. */
+function encodeOnce(
+  records: readonly ReplicatedRecord[],
+  encoded: Map<string, Uint8Array>,
+): Uint8Array {
+  const name = records.map(({ key }) => key).join('\n');
+  let frame = encoded.get(name);
+  if (frame === undefined) {
+    frame = encodeFrame({ type: 'records', records });
+    encoded.set(name, frame);
+  }
+  return frame;
 }
 
 /** `m/` before `x/` before the rest; within each as they came. */

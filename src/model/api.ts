@@ -16,6 +16,8 @@ export interface UpRequest {
   readonly forceRecreate: boolean;
   /** Runs pre-deploy hooks again that failed, or whose end is not known. */
   readonly retryHook?: boolean;
+  /** A rollout of this change that fails pauses, whatever the file says. */
+  readonly noRollback?: boolean;
   /** Content of secrets and configs, base64, under "secret/<name>" or "config/<name>". */
   readonly contents: Readonly<Record<string, string>>;
   readonly workingDir: string;
@@ -103,6 +105,34 @@ export interface VolumeAnswer {
 
 export interface ScaleRequest {
   readonly scale: Readonly<Record<string, number>>;
+}
+
+/** What is done to services that exist, without changing their definition. */
+export type OperationName = 'stop' | 'start' | 'restart' | 'kill' | 'remove';
+
+export interface OperateRequest {
+  readonly act: OperationName;
+  /** Empty: all. */
+  readonly services: readonly string[];
+  /** For stop and restart, instead of `stop_grace_period`. */
+  readonly graceMs?: number;
+  /** For kill: "SIGHUP". */
+  readonly signal?: string;
+  /** For restart and kill: only this slot. */
+  readonly slot?: string;
+  /** For restart: without the services that follow (`depends_on: … restart: true`). */
+  readonly withoutDependents?: boolean;
+  /** For remove: what runs is stopped first. */
+  readonly stopsFirst?: boolean;
+  /** For remove: with anonymous volumes. */
+  readonly withVolumes?: boolean;
+  readonly user?: string;
+}
+
+export interface OperateAnswer extends ChangeAnswer {
+  /** Services that this concerns, those that were added to the named ones included. */
+  readonly services: readonly string[];
+  readonly notes: readonly string[];
 }
 
 export interface ChangeAnswer {

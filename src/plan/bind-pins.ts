@@ -110,7 +110,8 @@ export function bindPinsOf(view: View, name: string, spec: Service, input: BindI
   const has = ({ id }: MachineView): boolean => {
     const answer = machines.get(id);
     // One that does not answer now keeps what an earlier change found there.
-    if (answer === undefined) return before?.pinned === id || before?.paths?.on?.includes(id) === true;
+    if (answer === undefined)
+      return before?.pinned === id || before?.paths?.on?.includes(id) === true;
     return paths.every((path) => answer.existing.has(path));
   };
   const found = eligible.filter(has);
@@ -137,10 +138,7 @@ export function bindPinsOf(view: View, name: string, spec: Service, input: BindI
 }
 
 /** Absolute paths of the services that machines have to be asked for. */
-export function pathsToLookFor(
-  services: readonly string[],
-  input: BindInput,
-): readonly string[] {
+export function pathsToLookFor(services: readonly string[], input: BindInput): readonly string[] {
   const paths = services.flatMap((name) =>
     sortBinds(input.project.services[name] ?? {}, input).absolute.map(({ path }) => path),
   );

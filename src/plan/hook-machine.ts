@@ -4,11 +4,12 @@
  * and the data of the service are.
  */
 import { TscError } from '../lib/errors.ts';
-import type { MachineId, RolloutId } from '../model/ids.ts';
+import type { MachineId, RolloutId, ServiceHash } from '../model/ids.ts';
 import type { Service } from '../model/project.ts';
 import type { PointerService } from '../model/record.ts';
 import type { ServiceView, View } from '../model/view.ts';
 import { preDeployOf } from '../view/pre-deploy.ts';
+import { baseHashOf } from './identity.ts';
 import { hookPlanVersion } from './limits.ts';
 import { placeable, refusal } from './place.ts';
 
@@ -51,6 +52,27 @@ export function hookOf(view: View, question: HookQuestion): PointerService['hook
     );
   }
   return { machine, run: rollout };
+}
+
+/**
+ * A hook that failed may have done half of its work: the same definition is not tried again by the
+ * way, only when the user says so.
+ * @throws TscError E_HOOK_FAILED
+ */
+export function requireHookRetry(
+  old: ServiceView | undefined,
+  baseHash: ServiceHash,
+  isRetry: boolean,
+): void {
+  const state = old?.hook?.state;
+  if (old === undefined || state?.state !== 'failed' || isRetry) return;
+  const failedHash = old.takenBack?.hash ?? old.hash;
+  if (baseHashOf(failedHash) !== baseHash) return;
+  throw new TscError(
+    'E_HOOK_FAILED',
+    `the pre-deploy hook of service "${old.name}" has failed with this definition: ${state.why}`,
+    { hint: '--retry-hook runs it again; nothing has been changed' },
+  );
 }
 
 /** Whether `up --retry-hook` has anything to do: the hook failed, or nobody can say how it ended. */

@@ -182,21 +182,11 @@ export function pickMachine(
   candidates: readonly MachineView[],
   load: Load,
 ): MachineView | undefined {
-  const subject = `${service.project}/${service.name}/${slot}`;
-  const spreads = spreadLabelsOf(service.spec);
-  const groupCount = (machine: MachineView, label: string): number =>
-    candidates
-      .filter((other) => other.labels[label] === machine.labels[label])
-      .reduce((sum, other) => sum + load.replicas(service, other.id), 0);
+  const costs = placementCosts(service, slot, candidates, load);
   let best: { readonly machine: MachineView; readonly cost: readonly number[] } | undefined;
   for (const machine of candidates) {
     if (load.refusal(service, machine) !== undefined) continue;
-    const cost = [
-      ...spreads.map((label) => groupCount(machine, label)),
-      load.replicas(service, machine.id),
-      load.total(machine.id),
-      -rank(subject, machine.id),
-    ];
+    const cost = costs.of(machine);
     const order = best === undefined ? -1 : compareCosts(cost, best.cost);
     if (order < 0 || (order === 0 && best !== undefined && machine.id < best.machine.id)) {
       best = { machine, cost };
@@ -205,8 +195,44 @@ export function pickMachine(
   return best?.machine;
 }
 
+export interface PlacementCosts {
+  /** What each figure counts, for people. */
+  readonly names: readonly string[];
+  /** Compared from the first on; the least wins. */
+  readonly of: (machine: MachineView) => readonly number[];
+}
+
+/** The figures by which machines are compared for one more replica: `why` shows the same ones. */
+export function placementCosts(
+  service: Placeable,
+  slot: Slot,
+  candidates: readonly MachineView[],
+  load: Load,
+): PlacementCosts {
+  const subject = `${service.project}/${service.name}/${slot}`;
+  const spreads = spreadLabelsOf(service.spec);
+  const groupCount = (machine: MachineView, label: string): number =>
+    candidates
+      .filter((other) => other.labels[label] === machine.labels[label])
+      .reduce((sum, other) => sum + load.replicas(service, other.id), 0);
+  return {
+    names: [
+      ...spreads.map((label) => `replicas with this ${label}`),
+      'replicas',
+      'containers',
+      'rank',
+    ],
+    of: (machine) => [
+      ...spreads.map((label) => groupCount(machine, label)),
+      load.replicas(service, machine.id),
+      load.total(machine.id),
+      -rank(subject, machine.id),
+    ],
+  };
+}
+
 /** By the first figure that differs. */
-function compareCosts(left: readonly number[], right: readonly number[]): number {
+export function compareCosts(left: readonly number[], right: readonly number[]): number {
   for (const [index, cost] of left.entries()) {
     const difference = cost - (right[index] ?? 0);
     if (difference !== 0) return difference;

@@ -12,6 +12,7 @@ import { type Steps, subject } from './steps.ts';
 /** Why the rollout waits for its hook; undefined when it has none, or the hook has ended well. */
 export function hookWait(view: View, service: ServiceView): string | undefined {
   const { hook } = service;
+  // After a rollback it is of another rollout: what is in force again had its hook when it was new.
   if (hook === undefined || hook.run !== service.rollout) return undefined;
   const name = view.machines.get(hook.machine)?.name ?? hook.machine;
   const retry = '`up --retry-hook` runs it again';
@@ -34,6 +35,8 @@ export function planHook(
 ): void {
   const { hook } = service;
   if (hook === undefined || hook.run !== service.rollout || hook.machine !== steps.self) return;
+  // The rollout is over: what follows is a new one.
+  if (service.verdict !== undefined) return;
   if (service.isStopped || (service.mode === 'replicated' && service.replicaCount === 0)) return;
   const state = hook.state?.state;
   if (state === 'done' || state === 'failed') return;

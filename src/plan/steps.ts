@@ -34,6 +34,9 @@ export const subject = {
   volume: (name: string): string => `volume:${name}`,
   hook: (project: string, service: string): string => `hook:${project}/${service}`,
   failure: (project: string, service: string): string => `failure:${project}/${service}`,
+  verdict: (project: string, service: string): string => `verdict:${project}/${service}`,
+  done: (project: string, service: string, slot: Slot): string =>
+    `done:${project}/${service}/${slot}`,
 } as const;
 
 export class Steps {

@@ -220,7 +220,9 @@ volumes: { state: {} }
         list.filter((c) => c.service === 'web' && c.state === 'running').map((c) => c.id);
       expect(web(await cluster.containers('hooks'))).toEqual(web(before));
       // Not by itself, nor by the same file: only when the user says so.
-      expect((await up()).code).toBe(1);
+      const again = await up();
+      expect(again.code).toBe(1);
+      expect(again.stderr).toContain('has failed with this definition');
       expect((await log()).filter((line) => line === 'tried')).toHaveLength(1);
       expect((await up('--retry-hook')).code).toBe(1);
       expect((await log()).filter((line) => line === 'tried')).toHaveLength(2);

@@ -25,6 +25,7 @@ import {
   type OperationWrite,
 } from '../../src/plan/accept.ts';
 import type { MachineFacts } from '../../src/plan/bind-pins.ts';
+import { planVersion } from '../../src/plan/limits.ts';
 import { type BuiltView, buildView } from '../../src/view/build-view.ts';
 import { compareText } from '../../src/view/order.ts';
 
@@ -78,7 +79,7 @@ export function aMachineRecord(
     platform,
     cpuCount: 4,
     memoryBytes: 8 * 1024 ** 3,
-    versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: 2 },
+    versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: planVersion },
     admission: {
       cluster,
       machine: id,

@@ -99,7 +99,7 @@ test('a hung agent whose kernel answers is headless, not unreachable', () => {
   expect(states).toEqual(new Set(['reachable', 'headless']));
 });
 
-test('nobody is lost in a half that is smaller', () => {
+test('each part of a partition takes the other for lost', () => {
   const cluster = formed(3, 5);
   const [a, b, ...rest] = cluster.machines;
   for (const left of [a, b] as SimMachine[]) {
@@ -116,7 +116,7 @@ test('nobody is lost in a half that is smaller', () => {
       a,
       rest.map(({ machine }) => machine),
     ),
-  ).toEqual(['unreachable', 'unreachable', 'unreachable']);
+  ).toEqual(['lost', 'lost', 'lost']);
   expect(states(rest[0], [a?.machine, b?.machine])).toEqual(['lost', 'lost']);
 });
 

@@ -41,6 +41,8 @@ beforeEach(() => {
     observer: {
       refresh: async (id) => void observed.push(`refresh ${nameOf(id)}`),
       setDraining: (id, is) => void observed.push(`draining ${nameOf(id)} ${is}`),
+      setCause: () => undefined,
+      setSignal: (id, atMs) => void observed.push(`signal ${nameOf(id)} ${atMs}`),
       setRestarts: (id, count) => void observed.push(`restarts ${nameOf(id)} ${count}`),
       setStarting: (id, is) => void observed.push(`starting ${nameOf(id)} ${is}`),
     },

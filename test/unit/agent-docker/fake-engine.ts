@@ -170,6 +170,10 @@ export class FakeEngine implements EngineCalls {
     this.#get(id).startedAt = new Date(this.nowMs).toISOString();
   }
 
+  async kill(id: string, signal: string): Promise<void> {
+    await this.#step('kill', `${this.containers.get(id)?.name ?? id} ${signal}`);
+  }
+
   async remove(id: string): Promise<void> {
     await this.#step('remove', this.containers.get(id)?.name ?? id);
     this.containers.delete(id);

@@ -194,7 +194,10 @@ describe('up', () => {
   test('takes back a scale that it replaces', async () => {
     await upOf({ web });
     await acceptor.scale('shop', { scale: { web: 5 } });
-    expect(replica.get('op/shop/web')?.value).toEqual({ scale: 5 });
+    expect(replica.get('op/shop/web')?.value).toMatchObject({
+      scale: 5,
+      by: { machine: 'id-m1', act: 'scale to 5' },
+    });
     await upOf({ web });
     expect(replica.get('op/shop/web')?.value).toBeNull();
   });
@@ -266,6 +269,14 @@ describe('up', () => {
     expect(answer.notes).toEqual([
       expect.stringContaining('m3: its containers could not be listed'),
     ]);
+  });
+
+  test('asks a machine that did not say which images it has for nothing more', async () => {
+    engineOf(m3).isDown = true;
+    const answer = await upOf({ web });
+    expect(answer.notes).toContain('m3 did not say which images it has');
+    expect(engineOf(m3).pulled).toEqual([]);
+    expect(Object.keys(pointer().services.web?.slots ?? {})).toHaveLength(3);
   });
 
   test('is refused when another change came in meanwhile', async () => {

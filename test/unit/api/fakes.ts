@@ -135,6 +135,10 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
                 agent.calls.push(['down', project, request]);
                 return { hlc: 8, storedOnCount: 2 };
               },
+              operate: async (project, request) => {
+                agent.calls.push(['operate', project, request]);
+                return { hlc: 8, storedOnCount: 2, services: request.services, notes: [] };
+              },
               scale: async (project, request) => {
                 agent.calls.push(['scale', project, request]);
                 return { hlc: 9, storedOnCount: 2 };

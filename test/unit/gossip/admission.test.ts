@@ -195,11 +195,11 @@ describe('membership', () => {
   test('what comes before its origin is parked', () => {
     const world = new World();
     const own = aRecord({ key: 'app/x', by: signerB });
-    expect(world.take(own, recordB, recordA)).toEqual(['parked', 'parked', 'accepted']);
-    const parked = world.membership.takeParked();
-    expect(parked).toEqual([own, recordB]);
-    expect(world.take(recordB, own)).toEqual(['accepted', 'accepted']);
-    expect(world.membership.takeParked()).toEqual([]);
+    expect(world.take(own, recordB)).toEqual(['parked', 'parked']);
+    expect(world.membership.acceptAll([recordA], 0)).toEqual({
+      accepted: [recordA, recordB, own],
+      isForged: false,
+    });
   });
 
   test('parking is bounded', () => {
@@ -207,7 +207,8 @@ describe('membership', () => {
     for (let index = 0; index <= maxParkedCount; index++) {
       world.take(aRecord({ key: `app/${index}`, by: signerB }));
     }
-    expect(world.membership.takeParked().length).toBe(maxParkedCount);
+    const { accepted } = world.membership.acceptAll([recordA, recordB], 0);
+    expect(accepted.length).toBe(2 + maxParkedCount);
   });
 
   test('forgeries are told from mere strangers', () => {

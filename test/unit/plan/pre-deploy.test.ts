@@ -66,9 +66,11 @@ describe('a hook before the rollout', () => {
     expect(waits.find((why) => why.includes('pre-deploy'))).toMatch(
       /^its pre-deploy hook failed on [abc]: it exited with code 3 \(`up --retry-hook` runs it again\)$/,
     );
-    // The same file again changes nothing; only the flag runs it again.
-    const again = world.up('a', web({ image: 'web:2' }));
-    expect(again.pointer.services['web']?.hook).toEqual(second.pointer.services['web']?.hook);
+    // The same file again is refused; only the flag runs it again.
+    expect(() => world.up('a', web({ image: 'web:2' }))).toThrow(
+      'the pre-deploy hook of service "web" has failed with this definition',
+    );
+    expect(second.changed).toEqual(['web']);
     settle();
     expect([...cluster.hookRuns.values()]).toEqual([1, 1]);
     cluster.behaviours.clear();
@@ -78,12 +80,14 @@ describe('a hook before the rollout', () => {
     expect(cluster.containers().map(({ id }) => id)).not.toEqual(before);
   });
 
-  test('is tried again by no failure record of its own', () => {
+  test('that could not even be started is tried by the next up', () => {
     const { pointer } = world.up('a', web());
     const { hook } = pointer.services['web'] ?? {};
     const machine = hook?.machine.slice('id-'.length) ?? '';
     world.failure(machine, world.service('web'), { hook: hook?.run ?? '' });
-    expect(world.accept('a', web()).pointer.services['web']?.hook).toEqual(hook);
+    const next = world.accept('a', web()).pointer.services['web'];
+    expect(next?.hook?.run).toBe(next?.rollout);
+    expect(next?.hook?.run).not.toBe(hook?.run);
   });
 
   test('is held when its machine is lost, and runs elsewhere only when the user says so', () => {

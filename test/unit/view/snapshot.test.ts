@@ -45,6 +45,7 @@ test('a snapshot is the view as plain JSON, with owners and counts per service',
       ports: [],
       volumes: [],
       xPorts: [],
+      revision: world.service('old').revisionHash,
     },
     {
       name: 'web',
@@ -60,6 +61,7 @@ test('a snapshot is the view as plain JSON, with owners and counts per service',
       ports: ['127.0.0.1:8080:80/tcp', '53/udp'],
       volumes: [],
       xPorts,
+      revision: web?.revisionHash,
     },
   ]);
 });

@@ -1,0 +1,61 @@
+/**
+ * The owner alone corrects its own keys. Records of ours that peers bring back, newer than what we
+ * have: soon after the start they are our memory (the store may have been lost), and the part that
+ * observes corrects them; later our own word is repeated: what we had, or that there is nothing.
+ */
+import type { Hlc, MachineId } from '../model/ids.ts';
+import { type ReplicatedRecord, recordKind } from '../model/record.ts';
+import { adoptOwnMs } from './limits.ts';
+import { type RecordMap, writerOf } from './record-map.ts';
+
+/** What this machine had under one of its own keys. */
+type Own = Pick<ReplicatedRecord, 'body' | 'schema'>;
+
+export interface OwnKeysComponents {
+  readonly self: MachineId;
+  readonly map: RecordMap;
+  readonly monotonic: () => number;
+  /** What `links/<self>` should say now. */
+  readonly linksBody: () => Uint8Array;
+  /** Writes a record that beats `existing`. */
+  readonly write: (key: string, own: Own, existing: Hlc) => void;
+}
+
+export class OwnKeys {
+  readonly #components: OwnKeysComponents;
+  readonly #startMs: number;
+
+  constructor(components: OwnKeysComponents) {
+    this.#components = components;
+    this.#startMs = components.monotonic();
+  }
+
+  /** What we have now under those of the keys that we wrote; taken before records are merged. */
+  before(records: readonly ReplicatedRecord[]): ReadonlyMap<string, Own> {
+    const { self, map } = this.#components;
+    const found = new Map<string, Own>();
+    for (const { key, origin } of records) {
+      const own = origin === self ? map.record(key) : undefined;
+      if (own !== undefined) found.set(key, own);
+    }
+    return found;
+  }
+
+  /** Answers records of ours that others brought and that were accepted. */
+  correct(accepted: readonly ReplicatedRecord[], before: ReadonlyMap<string, Own>): void {
+    const { self, monotonic, linksBody, write } = this.#components;
+    const isSettled = monotonic() - this.#startMs > adoptOwnMs;
+    for (const { key, origin, hlc } of accepted) {
+      if (origin !== self || writerOf(key) !== self) continue;
+      const kind = recordKind(key);
+      const own = before.get(key);
+      if (kind === 'links') {
+        write(key, { body: linksBody(), schema: 1 }, hlc);
+      } else if (isSettled && own !== undefined) {
+        write(key, own, hlc);
+      } else if (isSettled && kind !== 'm') {
+        write(key, { body: null, schema: 1 }, hlc);
+      }
+    }
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Who is there, as this machine knows it: the graph of links (link-graph.ts), time (liveness.ts) and
+ * the guards (guards.ts) in one. Says what is so and never acts on it.
+ */
+import type { MachineId } from '../model/ids.ts';
+import type { Guard, Liveness } from '../model/view.ts';
+import { Guards } from './guards.ts';
+import { LinkGraph } from './link-graph.ts';
+import { type Leaving, type LinksBody, LivenessTracker } from './liveness.ts';
+
+/** What the links of this machine tell (neighbours.ts). */
+export interface LinkFacts {
+  readonly linkCount: number;
+  readonly wantedCount: number;
+  heardCountSince(monotonicMs: number): number;
+  lastFrameMs(machine: MachineId): number | undefined;
+}
+
+export interface PresenceOptions {
+  readonly self: MachineId;
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+export class Presence {
+  readonly #self: MachineId;
+  readonly #tracker: LivenessTracker;
+  readonly #guards: Guards;
+  readonly #graph: LinkGraph;
+  #members: readonly MachineId[] = [];
+  #activeGuards: readonly Guard[] = [];
+
+  constructor({ self, monotonicMs, wallMs }: PresenceOptions) {
+    this.#self = self;
+    this.#graph = new LinkGraph(self);
+    this.#tracker = new LivenessTracker(self, monotonicMs);
+    this.#guards = new Guards(monotonicMs, wallMs);
+  }
+
+  get guards(): readonly Guard[] {
+    return this.#activeGuards;
+  }
+
+  isReachable(machine: MachineId): boolean {
+    return this.#graph.reachable.has(machine);
+  }
+
+  state(machine: MachineId): Liveness {
+    return this.#tracker.state(machine);
+  }
+
+  /** The machine entered a cluster. */
+  entered(monotonicMs: number): void {
+    this.#guards.entered(monotonicMs);
+  }
+
+  /** The timer of `tick` starts now. */
+  started(monotonicMs: number, wallMs: number): void {
+    this.#guards.started(monotonicMs, wallMs);
+  }
+
+  /** A peer's content was equal to ours. */
+  compared(): void {
+    this.#guards.compared();
+  }
+
+  /** A machine's list of links, or that it has none any more. */
+  setLinks(machine: MachineId, body: LinksBody | undefined, monotonicMs: number): void {
+    this.#graph.setLinks(machine, body);
+    if (body?.leaving !== undefined && machine !== this.#self) {
+      this.#tracker.sayGoodbye(machine, body.leaving, monotonicMs);
+    }
+  }
+
+  setMembers(members: readonly MachineId[]): void {
+    this.#members = members;
+    this.#graph.setMembers(members);
+  }
+
+  /** A peer said on its link that it stops. */
+  goodbye(machine: MachineId, leaving: Leaving, monotonicMs: number): void {
+    this.#tracker.sayGoodbye(machine, leaving, monotonicMs);
+  }
+
+  /**
+   * Called by the timer that should run every `tickMs`.
+   * @returns milliseconds in which this process did not run; nobody is judged by them
+   */
+  tick(monotonicMs: number, wallMs: number): number {
+    const lagMs = this.#guards.tick(monotonicMs, wallMs);
+    if (lagMs > 0) this.#tracker.shift(lagMs);
+    return lagMs;
+  }
+
+  /**
+   * Brings states and guards up to date.
+   * @returns whether any changed
+   */
+  update(facts: LinkFacts, monotonicMs: number): boolean {
+    const members = this.#members;
+    const graph = this.#graph;
+    const haveStatesChanged = this.#tracker.update({
+      members,
+      reachable: graph.reachable,
+      headless: graph.headless,
+      hasGraphChanged: graph.takeChanged(),
+      monotonicMs,
+      lastFrameMs: (machine) => facts.lastFrameMs(machine),
+    });
+    const guards = this.#guards.active({
+      monotonicMs,
+      memberCount: members.length,
+      linkCount: facts.linkCount,
+      heardCount: facts.heardCountSince(this.#guards.believeSinceMs),
+      wantedCount: facts.wantedCount,
+    });
+    const haveGuardsChanged = guards.join() !== this.#activeGuards.join();
+    this.#activeGuards = guards;
+    return haveStatesChanged || haveGuardsChanged;
+  }
+}
