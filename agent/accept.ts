@@ -18,25 +18,32 @@ import type {
   ScaleRequest,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../src/model/api.ts';
 import type { MachineId } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
-import type { Entry, RecordReader } from '../src/model/record.ts';
+import type { Project } from '../src/model/project.ts';
+import type { CaddySites, Entry, RecordReader } from '../src/model/record.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { View, ViewContext } from '../src/model/view.ts';
-import type { AcceptedUp } from '../src/plan/accept.ts';
+import type { AcceptedUp, AcceptFacts } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { foresee } from '../src/plan/foresee.ts';
 import { acceptOperation } from '../src/plan/operate.ts';
+import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
+import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
 import { buildView } from '../src/view/build-view.ts';
 import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
-import type { MachineQuestions, ProjectChanges } from './api-routes.ts';
+import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
+import { adaptCaddyfile } from './caddy-adapt.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import type { Log } from './log.ts';
 import type { ConnectRpc } from './peer-calls.ts';
+import { abandonVolume, moveVolume, type VolumeMoveComponents } from './volume-moves.ts';
 
 /** 2: with this machine three copies; more would make a change wait for the slowest. */
 const wantedCopyCount = 2;
@@ -61,10 +68,12 @@ export interface AcceptorComponents {
   readonly machineFacts: Pick<MachineQuestions, 'read'>;
   readonly connectRpc: ConnectRpc;
   readonly copies: Pick<Copies, 'spread'>;
+  /** Of the ingress, which also checks Caddyfiles. */
+  readonly caddyImage: string;
   readonly log: Log;
 }
 
-export class Acceptor implements ProjectChanges {
+export class Acceptor implements ProjectChanges, VolumeChanges {
   readonly #components: AcceptorComponents;
   /** By project: the end of the change that is under way. */
   readonly #last = new Map<string, Promise<unknown>>();
@@ -105,6 +114,38 @@ export class Acceptor implements ProjectChanges {
       }
       return stored;
     });
+  }
+
+  async moveVolume(
+    volume: string,
+    request: VolumeRequest,
+    signal: AbortSignal,
+  ): Promise<VolumeAnswer> {
+    await this.#settled(signal);
+    const question = { volume, machine: request.machine, user: request.user };
+    const { project } = acceptVolumeMove(this.#view(), question);
+    return this.#oneAtATime(project, () =>
+      moveVolume(this.#volumeParts(), volume, request, signal),
+    );
+  }
+
+  async abandonVolume(volume: string, request: VolumeRequest): Promise<VolumeAnswer> {
+    await this.#settled();
+    const question = { volume, machine: request.machine, user: request.user };
+    const { project } = acceptVolumeAbandon(this.#view(), question);
+    return this.#oneAtATime(project, () => abandonVolume(this.#volumeParts(), volume, request));
+  }
+
+  #volumeParts(): VolumeMoveComponents {
+    const { replica, docker, log } = this.#components;
+    return {
+      replica,
+      view: () => this.#view(),
+      docker,
+      stored: (view, key, hlc) => this.#stored(view, key, hlc),
+      now: () => this.#components.viewContext().nowMs,
+      log: log.part('volumes'),
+    };
   }
 
   /** @returns hlc 0 when there was nothing to do */
@@ -157,7 +198,13 @@ export class Acceptor implements ProjectChanges {
       ),
       gatherFacts(first, pathsToLookFor(services, request), this.#components),
     ]);
-    const facts = { ...this.#facts(first), images: images.images, machines, newId };
+    const facts = {
+      ...this.#facts(first),
+      images: images.images,
+      machines,
+      ...(await this.#caddyOf(first, request.project, services)),
+      newId,
+    };
     let accepted = acceptUp(this.#view(), request, facts);
     if (!request.isDryRun) {
       const targets = targetsOf(accepted);
@@ -182,6 +229,25 @@ export class Acceptor implements ProjectChanges {
       pointerHlc,
       storedOnCount: await this.#stored(view, recordKey.pointer(project), pointerHlc),
     };
+  }
+
+  /** What Caddy makes of the services' own Caddyfiles; nothing when there are none. */
+  async #caddyOf(
+    view: View,
+    project: Project,
+    services: readonly string[],
+  ): Promise<Pick<AcceptFacts, 'caddy'>> {
+    const caddy: Record<string, CaddySites> = {};
+    for (const name of services) {
+      const text = caddyfileOf(name, project.services[name] ?? {});
+      if (text === undefined) continue;
+      const { caddyImage: image } = this.#components;
+      const docker = await this.#components.docker(view.self);
+      const expanded = expandCaddyfile(name, text, Object.keys(project.services));
+      const options = { docker, image, cluster: view.cluster };
+      caddy[name] = readAdapted(name, await adaptCaddyfile(options, name, expanded));
+    }
+    return Object.keys(caddy).length === 0 ? {} : { caddy };
   }
 
   /** @throws TscError E_PROJECT_CHANGED when another pointer came in meanwhile */

@@ -157,6 +157,7 @@ export class Agent {
           return () => this.#watchers.delete(listener);
         },
         projects: () => this.#acceptor,
+        volumes: () => this.#acceptor,
         cluster: this.#joining,
         localDocker: {
           request: (request, response, rest) =>
@@ -229,6 +230,7 @@ export class Agent {
       machineFacts: this.#machineFacts,
       connectRpc: (machine) => this.#meshClient.connectRpc(machine),
       copies: this.#copies,
+      caddyImage: this.#options.caddyImage,
       log: this.#log.part('accept'),
     });
     parts.subscribe(() => {

@@ -19,6 +19,8 @@ import type {
   TokenAnswer,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../src/model/api.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 
@@ -28,6 +30,12 @@ export interface ProjectChanges {
   down(project: string, request: DownRequest): Promise<ChangeAnswer>;
   scale(project: string, request: ScaleRequest): Promise<ChangeAnswer>;
   operate(project: string, request: OperateRequest): Promise<OperateAnswer>;
+}
+
+/** What gives data another home; agent/volume-moves.ts. */
+export interface VolumeChanges {
+  moveVolume(volume: string, request: VolumeRequest, signal: AbortSignal): Promise<VolumeAnswer>;
+  abandonVolume(volume: string, request: VolumeRequest): Promise<VolumeAnswer>;
 }
 
 /** What changes who belongs to the cluster. */
@@ -43,6 +51,8 @@ export interface RouteComponents {
   readonly snapshot: () => Snapshot;
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
+  /** As `projects`. */
+  readonly volumes: () => VolumeChanges | undefined;
   readonly cluster: ClusterChanges;
   readonly machineFacts: MachineQuestions;
 }
@@ -73,7 +83,26 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
     if (changes === undefined) throw noCluster();
     return changes;
   };
+  const volumes = (): VolumeChanges => {
+    const changes = components.volumes();
+    if (changes === undefined) throw noCluster();
+    return changes;
+  };
   return [
+    {
+      method: 'POST',
+      pattern: /^\/v1\/volumes\/([^/]+)\/move$/,
+      isForPeers: false,
+      handle: ({ parameters: [volume = ''], body, signal }) =>
+        volumes().moveVolume(volume, volumeRequest(body), signal),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/volumes\/([^/]+)\/abandon$/,
+      isForPeers: false,
+      handle: ({ parameters: [volume = ''], body }) =>
+        volumes().abandonVolume(volume, volumeRequest(body)),
+    },
     { method: 'GET', pattern: /^\/v1\/info$/, isForPeers: true, handle: () => components.info() },
     {
       method: 'GET',
@@ -196,6 +225,7 @@ function upRequest(name: string, body: unknown): UpRequest {
     removeOrphans: flag(fields, 'removeOrphans'),
     isDryRun: flag(fields, 'isDryRun'),
     forceRecreate: flag(fields, 'forceRecreate'),
+    retryHook: fields.retryHook === true,
     contents: texts(fields, 'contents'),
     workingDir: text(fields, 'workingDir'),
     composeFiles: strings(fields, 'composeFiles'),
@@ -203,6 +233,14 @@ function upRequest(name: string, body: unknown): UpRequest {
     ...(fields.relativeBinds === undefined
       ? {}
       : { relativeBinds: strings(fields, 'relativeBinds') }),
+  };
+}
+
+function volumeRequest(body: unknown): VolumeRequest {
+  const { machine, user } = fieldsOf(body);
+  return {
+    ...(typeof machine === 'string' ? { machine } : {}),
+    ...(typeof user === 'string' ? { user } : {}),
   };
 }
 

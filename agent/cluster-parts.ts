@@ -136,7 +136,11 @@ export class ClusterParts {
       }),
       driver('caddy', (view) => {
         const open = withSilent(view, refused);
-        return caddy.set(renderIngress(open, view.self), renderUpstreams(open, view.self));
+        return caddy.set(
+          renderIngress(open, view.self),
+          renderUpstreams(open, view.self),
+          renderIngress(open, view.self, true),
+        );
       }),
     ];
     this.#conflicts = new ConflictWatch({ replica, log: log.part('conflicts') });

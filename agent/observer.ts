@@ -55,6 +55,8 @@ export interface ObserverComponents {
 interface Tracked {
   found: Docker.ContainerInspectInfo | undefined;
   isDraining: boolean;
+  /** Its `post_start` hooks run. */
+  isStarting: boolean;
   restarts: number;
   /** What the agent did with it last. */
   cause: ContainerCause | undefined;
@@ -135,6 +137,13 @@ export class Observer {
   setDraining(id: string, isDraining: boolean): void {
     const tracked = this.#trackedOf(id);
     tracked.isDraining = isDraining;
+    this.#write(id, tracked);
+  }
+
+  /** Keeps a container out of traffic while its `post_start` hooks run. */
+  setStarting(id: string, isStarting: boolean): void {
+    const tracked = this.#trackedOf(id);
+    tracked.isStarting = isStarting;
     this.#write(id, tracked);
   }
 
@@ -255,6 +264,7 @@ export class Observer {
     const tracked: Tracked = {
       found: undefined,
       isDraining: before?.draining ?? false,
+      isStarting: false,
       restarts: before?.restarts ?? 0,
       cause: before?.cause,
       signalMs: before?.signalMs ?? 0,
@@ -286,14 +296,16 @@ export class Observer {
 
   #write(id: string, tracked: Tracked): void {
     const { replica } = this.#components;
-    const { found, isDraining, restarts, cause, signalMs } = tracked;
+    const { found, isDraining, isStarting, restarts, cause, signalMs } = tracked;
     if (found === undefined || this.#isStopped) return;
     const facts = { isDraining, restarts, passesReadiness: false };
     const record = containerRecord(found, this.#cluster, facts);
     if (record === undefined) return;
     const readiness = this.#readinessOf(id, record, tracked);
     this.#recheckLater(id, readiness.checkAgainAtMs);
-    const ready = readiness.ready && record.state === 'running' && !isDraining;
+    const isReplica = record.hook === undefined;
+    const isRunning = record.state === 'running' && !isStarting && !isDraining;
+    const ready = readiness.ready && isRunning && isReplica;
     replica.observe(recordKey.container(replica.self, id), {
       ...record,
       ready,

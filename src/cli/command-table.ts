@@ -60,6 +60,12 @@ export const commandTable: readonly CommandEntry[] = [
     () => import('./commands/push.ts'),
   ),
   entry(
+    'volume',
+    'List volumes and where they are; move one, or give its data up',
+    () => import('./commands/volume.ts'),
+    ['volumes'],
+  ),
+  entry(
     'machine',
     'Form the cluster: init, token, join, ls',
     () => import('./commands/machine.ts'),

@@ -23,6 +23,8 @@ function stepText({ action }: PlannedStep, snapshot: Snapshot): string {
   switch (action.name) {
     case 'run':
       return `create ${action.arguments.service}-${action.arguments.slot}: ${action.reason}`;
+    case 'runHook':
+      return `run the pre-deploy hook of ${action.arguments.service}: ${action.reason}`;
     case 'start':
     case 'restart':
     case 'drain':

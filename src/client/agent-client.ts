@@ -18,6 +18,8 @@ import type {
   TokenAnswer,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../model/api.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { questionTimeoutMs } from './limits.ts';
@@ -66,6 +68,21 @@ export class AgentClient {
   scale(project: string, request: ScaleRequest, signal?: AbortSignal): Promise<ChangeAnswer> {
     const path = `/v1/projects/${encodeURIComponent(project)}/scale`;
     return this.#post<ChangeAnswer>(path, request, signal);
+  }
+
+  /** Moves a volume with its data and services; takes as long as the data takes. */
+  moveVolume(volume: string, request: VolumeRequest, signal?: AbortSignal): Promise<VolumeAnswer> {
+    const path = `/v1/volumes/${encodeURIComponent(volume)}/move`;
+    return this.#post<VolumeAnswer>(path, request, signal);
+  }
+
+  abandonVolume(
+    volume: string,
+    request: VolumeRequest,
+    signal?: AbortSignal,
+  ): Promise<VolumeAnswer> {
+    const path = `/v1/volumes/${encodeURIComponent(volume)}/abandon`;
+    return this.#post<VolumeAnswer>(path, request, signal);
   }
 
   /** Whether this command runs on the agent's machine and sees the same files. */

@@ -227,11 +227,7 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
     'services.*.use_api_socket',
     refused('containers never reach the engine through the cluster: mount the socket', isTrue),
   ],
-  ...each(
-    'services.*',
-    'post_start pre_stop',
-    refused('hooks are not carried out yet: do it in the entrypoint'),
-  ),
+  ...each('services.*', 'post_start pre_stop'),
   ['services.*.volumes_from', refused('name the volumes in both services instead')],
   ['services.*.external_links', refused('a service is reached as SERVICE.PROJECT instead')],
   ['services.*.blkio_config', refused('limits on block devices differ per machine')],
@@ -262,7 +258,10 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
   ...each('volumes.*', 'name labels driver_opts external'),
   [
     'volumes.*.driver',
-    only(oneOf('local'), 'only local volumes: a driver would have to be on every machine'),
+    [
+      { verdict: 'honoured', when: oneOf('local', '') },
+      ...translated('bound to no machine: each one that mounts it needs the driver'),
+    ],
   ],
   ...each('secrets.*', 'name file environment content labels'),
   ...each('configs.*', 'name file environment content labels'),
@@ -276,12 +275,7 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
   ]),
 
   // Extensions: our own, those of peers that would change what runs, and all others.
-  ...each('services.*', 'x-machines x-ports x-on-lost'),
-  [
-    'services.*.x-caddy',
-    refused('own Caddy configuration is not carried out yet: use x-ports for plain routes'),
-  ],
-  ['services.*.x-pre_deploy', refused('hooks before a rollout are not carried out yet')],
+  ...each('services.*', 'x-machines x-ports x-on-lost x-pre_deploy x-caddy'),
   ['secrets.*.x-command', refused('no command is run to get a secret: use environment')],
 ]);
 

@@ -14,6 +14,8 @@ export interface UpRequest {
   readonly removeOrphans: boolean;
   readonly isDryRun: boolean;
   readonly forceRecreate: boolean;
+  /** Runs pre-deploy hooks again that failed, or whose end is not known. */
+  readonly retryHook?: boolean;
   /** A rollout of this change that fails pauses, whatever the file says. */
   readonly noRollback?: boolean;
   /** Content of secrets and configs, base64, under "secret/<name>" or "config/<name>". */
@@ -78,6 +80,27 @@ export interface PlannedStep {
 export interface DownRequest {
   readonly volumes: boolean;
   readonly user?: string;
+}
+
+/** `POST /v1/volumes/<name>/move` and `/abandon`. */
+export interface VolumeRequest {
+  /** Name or id; an abandon may leave the choice to the agent. */
+  readonly machine?: string;
+  readonly user?: string;
+}
+
+export interface VolumeAnswer {
+  readonly project: string;
+  /** Engine names: all that went together. */
+  readonly volumes: readonly string[];
+  readonly services: readonly string[];
+  /** Names of machines. */
+  readonly from: string;
+  readonly to: string;
+  /** Of what was copied. */
+  readonly sizeBytes: number;
+  readonly storedOnCount: number;
+  readonly notes: readonly string[];
 }
 
 export interface ScaleRequest {

@@ -4,7 +4,7 @@
  * pass through older agents unchanged. The types of the known bodies follow below.
  */
 import type { ClusterId, Hlc, MachineId, RolloutId, ServiceHash, Slot } from './ids.ts';
-import type { Project } from './project.ts';
+import type { Json, Project } from './project.ts';
 
 export interface ReplicatedRecord {
   readonly key: string;
@@ -103,6 +103,21 @@ export interface RevisionRecord {
   readonly contents: Readonly<Record<string, string>>;
   readonly workingDir: string;
   readonly composeFiles: readonly string[];
+  /** By service: what Caddy made of its `x-caddy`, once, on the acceptor (src/render/x-caddy.ts). */
+  readonly caddy?: Readonly<Record<string, CaddySites>>;
+}
+
+export interface CaddySites {
+  readonly sites: readonly CaddySite[];
+  /** Of Caddy's TLS automation, each for names of its own. */
+  readonly policies: readonly Json[];
+}
+
+export interface CaddySite {
+  readonly port: number;
+  readonly isSecure: boolean;
+  /** Caddy's own; upstreams are names that stand for services. */
+  readonly routes: readonly Json[];
 }
 
 export interface ResolvedImage {
@@ -145,6 +160,8 @@ export interface PointerService {
   readonly pinned?: MachineId;
   /** The newest definition that every replica was ready with, and the hash of its containers. */
   readonly lastGoodRevision?: string;
+  /** Where and as what `x-pre_deploy` runs before this rollout; the run is named like the rollout. */
+  readonly hook?: { readonly machine: MachineId; readonly run: string };
   readonly lastGoodHash?: ServiceHash;
   /** This rollout goes back to an earlier definition: `rollback_config` holds. */
   readonly isRollback?: boolean;
@@ -253,6 +270,22 @@ export type ContainerState =
   | 'dead';
 export type HealthState = 'none' | 'starting' | 'healthy' | 'unhealthy';
 
+/** `hook/<project>/<service>`, written by the machine that the pointer names: the last run. */
+export interface HookRecord {
+  readonly run: string;
+  readonly machine: MachineId;
+  /** `started` is written before the container is, so that it is never started twice. */
+  readonly state: 'started' | 'done' | 'failed';
+  readonly containerId: string;
+  readonly startedMs: number;
+  /** 0 while it runs. */
+  readonly endedMs: number;
+  readonly exitCode: number | null;
+  /** Why it failed; "" otherwise. */
+  readonly why: string;
+  readonly lastLines: readonly string[];
+}
+
 /** `c/<machine>/<container id>`, written by that machine. */
 export interface ContainerRecord {
   readonly name: string;
@@ -278,6 +311,8 @@ export interface ContainerRecord {
   readonly exitCode: number;
   /** How often the agent restarted it since it was last stable. */
   readonly restarts: number;
+  /** The run of a pre-deploy hook: such a container is no replica. */
+  readonly hook?: string;
   /** Hostname and aliases that resolve to it, beside service and container name. */
   readonly aliases: readonly string[];
   /** Compose network name to aliases there; which networks it is a member of. */
@@ -310,6 +345,8 @@ export interface SlotFailure {
   /** Last lines of the broken container. */
   readonly lastLines: readonly string[];
   readonly atMs: number;
+  /** The run of the pre-deploy hook that failed; it is not tried again by itself. */
+  readonly hook?: string;
 }
 
 /**
@@ -376,6 +413,7 @@ export const recordKey = {
   pointer: (project: string): string => `app/${project}`,
   conflict: (project: string): string => `conflict/${project}`,
   operation: (project: string, service: string): string => `op/${project}/${service}`,
+  hook: (project: string, service: string): string => `hook/${project}/${service}`,
   container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
   failure: (machine: MachineId, project: string, service: string): string =>
     `fail/${machine}/${project}/${service}`,

@@ -7,6 +7,7 @@ import type { Project, Service } from './project.ts';
 import type {
   ContainerRecord,
   FailureRecord,
+  HookRecord,
   LostChange,
   MachineVersions,
   OperationRecord,
@@ -46,6 +47,8 @@ export interface View {
   readonly projects: ReadonlyMap<string, ProjectView>;
   /** All containers of all machines, ordered by project, service, slot, machine, id. */
   readonly containers: readonly ContainerView[];
+  /** Containers of pre-deploy hooks, in the same order: members of networks, and no replicas. */
+  readonly hookContainers?: readonly ContainerView[];
   readonly failures: readonly FailureView[];
 }
 
@@ -108,6 +111,8 @@ export interface ServiceView {
   readonly pinned: MachineId | undefined;
   /** Where the absolute paths that it mounts are; undefined when it mounts none. */
   readonly paths?: PathPlaces | undefined;
+  /** The command before the rollout, and what is known of its run; undefined when it has none. */
+  readonly hook?: HookView | undefined;
   /** Machines that the acceptor of the running change could not reach. */
   readonly away: readonly MachineId[];
   /** Machine that holds the service's local volumes, if it uses any. */
@@ -132,6 +137,13 @@ export interface TakenBack {
   readonly revision: string;
   readonly hash: ServiceHash;
   readonly verdict: VerdictRecord;
+}
+
+export interface HookView {
+  readonly machine: MachineId;
+  readonly run: string;
+  /** Undefined while it has not begun. */
+  readonly state: HookRecord | undefined;
 }
 
 export interface ContainerView extends ContainerRecord {

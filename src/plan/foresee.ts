@@ -6,6 +6,7 @@
  */
 import type { Action, Plan } from '../model/action.ts';
 import type { PlannedStep } from '../model/api.ts';
+import type { HookRecord } from '../model/record.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
 import { compareSlots, compareText } from '../view/order.ts';
 import { hasHealthcheck, lastingName } from '../view/service-spec.ts';
@@ -79,6 +80,8 @@ function after(view: View, action: Action): View {
   switch (action.name) {
     case 'run':
       return withRun(view, action);
+    case 'runHook':
+      return withHook(view, action);
     case 'start':
     case 'restart':
       return withContainer(view, action.arguments.containerId, running);
@@ -139,6 +142,31 @@ function withContainer(view: View, id: string, change: Partial<ContainerView>): 
       : container,
   );
   return { ...view, containers };
+}
+
+function withHook(
+  view: View,
+  { arguments: given }: Extract<Action, { readonly name: 'runHook' }>,
+): View {
+  const project = view.projects.get(given.project);
+  const service = project?.services.get(given.service);
+  if (project === undefined || service?.hook === undefined) return view;
+  const state: HookRecord = {
+    run: given.run,
+    machine: view.self,
+    state: 'done',
+    containerId: '',
+    startedMs: view.nowMs,
+    endedMs: view.nowMs,
+    exitCode: 0,
+    why: '',
+    lastLines: [],
+  };
+  const services = new Map(project.services);
+  services.set(service.name, { ...service, hook: { ...service.hook, state } });
+  const projects = new Map(view.projects);
+  projects.set(project.name, { ...project, services });
+  return { ...view, projects };
 }
 
 function withRun(view: View, action: Extract<Action, { readonly name: 'run' }>): View {

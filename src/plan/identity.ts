@@ -46,7 +46,8 @@ export function identityOf(
   return { hash: isTaken ? `${baseHash}-${rollout}` : baseHash, rollout };
 }
 
-function baseHashOf(hash: ServiceHash): ServiceHash {
+/** The part of a hash that says what containers are made of. */
+export function baseHashOf(hash: ServiceHash): ServiceHash {
   return hash.split('-', 1)[0] ?? hash;
 }
 

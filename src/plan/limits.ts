@@ -38,5 +38,8 @@ export const keptRevisionCount = 10;
 /**
  * The decisions of this code; agents use the lowest version among the members. 2: verdicts are
  * acted on, and a replaced container stays, stopped, for its logs.
+ * 3: pre-deploy hooks are run, and hold a rollout until they have ended.
  */
-export const planVersion = 2;
+export const planVersion = 3;
+/** Since this version agents know pre-deploy hooks. */
+export const hookPlanVersion = 3;

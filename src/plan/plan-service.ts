@@ -18,6 +18,7 @@ import { isAlive, removeStep } from './leave.ts';
 import { failureRetryMs, surplusSettleMs } from './limits.ts';
 import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
+import { hookWait, planHook } from './pre-deploy.ts';
 import { ownFailure } from './report-failure.ts';
 import { planRetired, retireStep } from './retired.ts';
 import { isStartFirst, policyOf } from './rollout-policy.ts';
@@ -50,6 +51,7 @@ export function planService(input: ServiceInput): void {
     if (copy.machine !== view.self || slots.has(copy.slot) || isOutdated(view)) continue;
     removeStep(steps, copy, graceMsOf(service.spec), 'the slot is no longer wanted here');
   }
+  if (!isOutdated(view)) planHook(steps, service, dependencyWait(input, service));
   for (const [slot, owner] of slots) {
     const copies = all.filter((copy) => copy.machine === view.self && copy.slot === slot);
     const place = { project: service.project, service: service.name, slot };
@@ -203,7 +205,7 @@ function startWait(input: ServiceInput, slot: Slot): string | undefined {
   const failure = ownFailure(view, service, slot);
   const isStanding = failure !== undefined && standingFailures(view, service).includes(failure);
   if (isStanding && !steps.isPast(failure.atMs + failureRetryMs)) return `failed: ${failure.why}`;
-  return dependencyWait(input, service) ?? runTurnWait(input, slot);
+  return dependencyWait(input, service) ?? hookWait(view, service) ?? runTurnWait(input, slot);
 }
 
 /** The slot has only containers of an older definition. */

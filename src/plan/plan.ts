@@ -13,6 +13,7 @@ import { defaultGraceMs } from '../view/service-spec.ts';
 import { removeStep } from './leave.ts';
 import { indexContainers, ownersOf } from './owner.ts';
 import { isOutdated, planService } from './plan-service.ts';
+import { removeOldHooks } from './pre-deploy.ts';
 import { type LocalState, Steps, subject } from './steps.ts';
 
 /** Decides the actions of `view.self`. */
@@ -22,6 +23,9 @@ export function plan(view: View, local: LocalState): Plan {
   const owners = ownersOf(view, index);
   const mine = view.containers.filter((container) => container.machine === view.self);
   for (const project of view.projects.values()) {
+    if (!isOutdated(view) && project.isComplete) {
+      removeOldHooks(steps, view, project, view.hookContainers ?? []);
+    }
     if (project.tombstone !== undefined) {
       planRemoval(steps, view, project, mine);
     } else if (!project.isComplete) {
@@ -51,7 +55,8 @@ function planRemoval(
   mine: readonly ContainerView[],
 ): void {
   if (isOutdated(view)) return;
-  const own = mine.filter((container) => container.project === project.name);
+  const hooks = (view.hookContainers ?? []).filter(({ machine }) => machine === view.self);
+  const own = [...mine, ...hooks].filter((container) => container.project === project.name);
   for (const container of own) {
     removeStep(steps, container, defaultGraceMs, 'the project is down');
   }

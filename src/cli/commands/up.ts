@@ -6,6 +6,7 @@ import type { UpAnswer, UpRequest } from '../../model/api.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { answersAt } from '../answers-at.ts';
 import { carryBinds } from '../binds.ts';
+import { readCaddyfiles } from '../caddyfile.ts';
 import type { Cli, CommandModule } from '../cli.ts';
 import { addProjectFlags, collect, count, exitCode, say } from '../cli.ts';
 import { painter } from '../colour.ts';
@@ -31,6 +32,7 @@ interface UpOptions {
   readonly waitTimeout?: string;
   readonly dryRun?: boolean;
   readonly forceRecreate?: boolean;
+  readonly retryHook?: boolean;
   readonly deps: boolean;
 }
 
@@ -41,6 +43,7 @@ export const define: CommandModule['define'] = (command, attach) => {
     .option('--scale <service=count>', 'number of replicas; may be repeated', collect)
     .option('--remove-orphans', 'remove services that the file no longer names')
     .option('--force-recreate', 'replace containers although nothing changed')
+    .option('--retry-hook', 'run pre-deploy hooks again that failed or whose end is not known')
     .option('--no-deps', 'leave the services that the named ones depend on as they are')
     .option('--wait', 'wait until all is ready', true)
     .option('--no-wait', 'return when the change is stored, before it is carried out')
@@ -63,9 +66,10 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   const selected = options.deps ? withDependencies(project, services) : services;
   const scope = { services: selected, ignored: options.ignore ?? [] };
   const carriedOut = await refuseUnsupported(cli, loaded, scope);
+  const withCaddyfiles = await readCaddyfiles({ ...loaded, project: carriedOut }, selected);
   const binds = await carryBinds(
     cli,
-    { ...loaded, project: carriedOut },
+    { ...loaded, project: withCaddyfiles },
     {
       services: selected,
       isDryRun: options.dryRun === true,
@@ -129,6 +133,7 @@ interface Wanted {
   readonly removeOrphans?: boolean;
   readonly dryRun?: boolean;
   readonly forceRecreate?: boolean;
+  readonly retryHook?: boolean;
   readonly relativeBinds: readonly string[];
 }
 
@@ -143,6 +148,7 @@ async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<Up
     removeOrphans: wanted.removeOrphans ?? isTrue(cli.io.env.COMPOSE_REMOVE_ORPHANS),
     isDryRun: wanted.dryRun ?? false,
     forceRecreate: wanted.forceRecreate ?? false,
+    retryHook: wanted.retryHook ?? false,
     contents: await readContents(project, loaded),
     workingDir,
     composeFiles,

@@ -315,3 +315,15 @@ test('a look that fails is tried again while the engine is up', async () => {
     timeout: 3_000,
   });
 });
+
+test('a container is not ready while its post_start hooks run, nor is one of a hook ever', async () => {
+  const { id } = engine.add('shop-web-1', labels);
+  const hook = engine.add('shop-web-pre_deploy-1', { ...labels, [label.hook]: 'rollout1' });
+  for (const container of engine.containers.values()) container.health = 'healthy';
+  observer.setStarting(id, true);
+  await synced();
+  expect(recordOf(id)?.ready).toBe(false);
+  observer.setStarting(id, false);
+  expect(recordOf(id)?.ready).toBe(true);
+  expect(recordOf(hook.id)).toMatchObject({ hook: 'rollout1', ready: false });
+});

@@ -109,6 +109,7 @@ beforeEach(async () => {
     connectRpc: async () => {
       throw new Error('no machine answers');
     },
+    caddyImage: 'caddy:2',
     copies: { spread: async (hashes) => void spread.push(...hashes) },
     log: createLog(() => undefined),
   });

@@ -4,7 +4,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { ApiComponents, LocalDocker } from '../../../agent/api.ts';
 import { TscError } from '../../../src/lib/errors.ts';
-import type { InfoAnswer } from '../../../src/model/api.ts';
+import type { InfoAnswer, VolumeAnswer } from '../../../src/model/api.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
 import type { MachineView } from '../../../src/model/view.ts';
@@ -62,6 +62,17 @@ export interface FakeAgent {
   change(): void;
 }
 
+const aVolumeAnswer: VolumeAnswer = {
+  project: 'shop',
+  volumes: ['shop_data'],
+  services: ['db'],
+  from: 'm1',
+  to: 'm2',
+  sizeBytes: 2_000_000,
+  storedOnCount: 2,
+  notes: [],
+};
+
 /** Components that note what they were asked and answer what the test set. */
 export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
   const listeners = new Set<() => void>();
@@ -90,6 +101,16 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
+      volumes: () => ({
+        moveVolume: async (volume, request) => {
+          agent.calls.push(['move', volume, request]);
+          return aVolumeAnswer;
+        },
+        abandonVolume: async (volume, request) => {
+          agent.calls.push(['abandon', volume, request]);
+          return aVolumeAnswer;
+        },
+      }),
       machineFacts: {
         isHere: async ({ folder }) => ({ isHere: !folder.endsWith('elsewhere') }),
         read: async (paths) => ({ existing: paths, freeDiskBytes: 1, freeMemoryBytes: 1 }),

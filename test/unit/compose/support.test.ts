@@ -57,7 +57,8 @@ describe('what the cluster does with each key', () => {
     ['gpus: all', 'gpus', 'refused'],
     ['volumes_from: [o]', 'volumes_from', 'refused'],
     ['use_api_socket: true', 'use_api_socket', 'refused'],
-    ['post_start: [{command: a}]', 'post_start', 'refused'],
+    ['post_start: [{command: a}]', 'post_start', 'honoured'],
+    ['x-pre_deploy: {command: a}', 'x-pre_deploy', 'honoured'],
     ['networks: {default: {ipv4_address: 10.0.0.2}}', 'networks.default.ipv4_address', 'refused'],
     ['networks: {default: {aliases: [x]}}', 'networks.default.aliases', 'honoured'],
     ['volumes: [{type: image, source: x, target: /y}]', 'volumes[0].type', 'refused'],
@@ -69,7 +70,7 @@ describe('what the cluster does with each key', () => {
       'deploy.resources.reservations.memory',
       'translated',
     ],
-    ['x-caddy: x', 'x-caddy', 'refused'],
+    ['x-caddy: x', 'x-caddy', 'honoured'],
   ])('%s', (line, key, verdict) => {
     const found = verdicts(`services: {web: {image: i, ${line}}, o: {image: i}}`);
     expect(found[`services.web.${key}`]).toBe(verdict);
@@ -86,7 +87,7 @@ secrets: {s: {external: true}}
     expect(found).toMatchObject({
       'networks.n.driver': 'refused',
       'networks.m.driver': 'translated',
-      'volumes.v1.driver': 'refused',
+      'volumes.v1.driver': 'translated',
       'secrets.s.external': 'refused',
     });
   });
