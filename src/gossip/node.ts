@@ -298,6 +298,7 @@ export class GossipNode {
     switch (frame.type) {
       case 'heartbeat':
         this.#heartbeats.noteClock(link.peer, frame.nowMs);
+        this.#heartbeats.heard(link.id, frame.hash);
         return this.#repair.heartbeat(link.id, frame.hash);
       case 'records':
         return this.#intake(frame.records, link);
