@@ -1,12 +1,12 @@
 /**
- * A heartbeat on every link: it carries the content hash (repair.ts) and the sender's clock. Whoever's
- * timer runs out first sends one and the other end answers at once: the answer carries TCP's
- * acknowledgement, so an exchange costs three packets and not four, and both timers start anew. A
- * link that has been in time for a while and whose ends are equal is asked half as often; anything
- * late or different brings the second back. Older agents, which do not answer, send once a second by
- * themselves and are answered. After the first repair of a link an extra one comes early, because a
- * joiner is ready when it is equal to a peer and should not wait a second to learn that. Must never
- * judge a link: that is the time-out's business (neighbours.ts).
+ * A heartbeat on every link: it carries the content hash (repair.ts) and the sender's clock. The
+ * dialler sends one and the other end answers at once: the answer carries TCP's acknowledgement, so
+ * an exchange costs three packets and not four, and both timers start anew. A link that has been in
+ * time for a while and whose ends are equal is asked half as often; anything late or different
+ * brings the second back. Older agents, which do not answer, send once a second by themselves and
+ * are answered. After the first repair of a link an extra one comes early, because a joiner is ready
+ * when it is equal to a peer and should not wait a second to learn that. Must never judge a link:
+ * that is the time-out's business (neighbours.ts).
  */
 import type { MachineId } from '../model/ids.ts';
 import { isEqualBytes } from './content-hash.ts';
@@ -28,7 +28,11 @@ const soonMs = 50;
 /** What a peer's clock showed beyond which an operator is told. */
 const skewWarningMs = 5000;
 
+/** The accepting end waits 10 % longer, so that it answers and seldom asks. */
+const acceptorPatience = 1.1;
+
 interface Beat {
+  readonly isDialler: boolean;
   cancel: Cancel | undefined;
   sentMs: number;
   /** When the last one came; undefined before the first. */
@@ -57,9 +61,9 @@ export class Heartbeats {
   }
 
   /** Sends the first one at once. */
-  open(link: LinkId): void {
+  open(link: LinkId, isDialler: boolean): void {
     const nowMs = this.#components.runtime.monotonic();
-    const beat = { sentMs: nowMs, heardMs: undefined, unsteadyMs: nowMs, isSoon: false };
+    const beat = { isDialler, sentMs: nowMs, heardMs: undefined, unsteadyMs: nowMs, isSoon: false };
     this.#beats.set(link, { ...beat, cancel: undefined });
     this.#beat(link);
   }
@@ -78,7 +82,7 @@ export class Heartbeats {
     const wasSteady = isSteady(beat, nowMs);
     const [intervalMs, jitter] = intervalOf(beat, nowMs);
     const gapMs = nowMs - (beat.heardMs ?? nowMs);
-    const isLate = gapMs > intervalMs * (1 + jitter) + lateHeartbeatMs;
+    const isLate = gapMs > intervalMs * (1 + jitter) * acceptorPatience + lateHeartbeatMs;
     beat.heardMs = nowMs;
     if (isLate || !isEqualBytes(theirHash, hash())) beat.unsteadyMs = nowMs;
     if (nowMs - beat.sentMs >= heartbeatAnswerMs) this.#beat(link);
@@ -119,7 +123,10 @@ export class Heartbeats {
   #beatLater(link: LinkId, beat: Beat): void {
     const { runtime } = this.#components;
     const [intervalMs, jitter] = intervalOf(beat, runtime.monotonic());
-    this.#beatIn(link, beat, intervalMs * (1 + (runtime.random() * 2 - 1) * jitter));
+    const factor = 1 + (runtime.random() * 2 - 1) * jitter;
+    // The dialler asks; two that ask at the same moment would both send twice.
+    const patience = beat.isDialler ? 1 : acceptorPatience;
+    this.#beatIn(link, beat, intervalMs * factor * patience);
   }
 
   #beatIn(link: LinkId, beat: Beat, delayMs: number): void {

@@ -44,11 +44,11 @@ export const maxParkedCount = 2000;
 export const heartbeatMs = 1000;
 export const heartbeatJitter = 0.1;
 /**
- * 1.9 s, +-5 %, on links that give no reason for more: 300 B/s for a machine with four links, and
+ * 1.95 s, +-3 %, on links that give no reason for more: 300 B/s for a machine with four links, and
  * 0.5 s are left before the time-out, enough for two retransmissions (200 + 200 ms).
  */
-export const steadyHeartbeatMs = 1900;
-export const steadyHeartbeatJitter = 0.05;
+export const steadyHeartbeatMs = 1950;
+export const steadyHeartbeatJitter = 0.03;
 /** 30 s in time and equal: a link counts as steady. */
 export const steadyAfterMs = 30_000;
 /** 150 ms: less than TCP's shortest wait for a lost packet, more than a busy event loop needs. */

@@ -402,7 +402,7 @@ export class GossipNode {
     this.#outbox.open(link.id);
     this.#repair.open(link.id, link.peer);
     this.#questions.linkUp(link.id);
-    this.#heartbeats.open(link.id);
+    this.#heartbeats.open(link.id, link.isDialler);
     this.#evaluateSoon();
   }
 
