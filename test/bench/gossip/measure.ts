@@ -14,6 +14,8 @@ const stopCount = 2;
 const updatePauseMs = 200;
 /** 3 s: a link that came back is no longer news to anybody. */
 const settleMs = 3_000;
+/** 40 s: links that were in time for 30 s are asked less often, which is the state for months. */
+const quietMs = 40_000;
 /** 60 s: long enough for twelve of serf's longest periods but its push and pull (30 s). */
 const idleMs = 60_000;
 /** 30 s of loss without anything else, in which nobody may count as gone. */
@@ -46,7 +48,7 @@ export type MeasuredLossy = Pick<Measured, 'update' | 'killed' | 'falseLossCount
 
 /** The whole programme on a network that loses nothing. */
 export async function measure(namespace: Namespace, cluster: Cluster): Promise<Measured> {
-  await sleep(settleMs);
+  await sleep(quietMs);
   const idle = await measureIdle(namespace, cluster);
   const update = await measureUpdates(cluster, updateCount);
   const killed = await measureKills(cluster, killCount);

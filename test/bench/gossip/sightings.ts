@@ -102,6 +102,6 @@ export class Sightings {
   }
 
   #changed(): void {
-    for (const check of [...this.#waiting]) check();
+    for (const check of this.#waiting) check();
   }
 }

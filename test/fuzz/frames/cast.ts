@@ -65,8 +65,8 @@ const facts = (name: string): MachineFacts => ({
 function makeCast(): Cast {
   const victim = signerOf('victim');
   const honest = ['founder', 'second'].map(signerOf);
-  // Nine machines: everybody is linked with everybody, so each hostile one has a link.
-  const hostile = Array.from({ length: 6 }, (_, index) => signerOf(`hostile ${index}`));
+  // Many, because each is banned for ten seconds after almost every frame.
+  const hostile = Array.from({ length: 24 }, (_, index) => signerOf(`hostile ${index}`));
   const [founder] = honest;
   if (founder === undefined) throw new Error('a cast without a founder');
   const cluster = `${founder.machine}abcdefgh` as ClusterId;
