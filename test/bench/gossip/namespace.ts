@@ -61,9 +61,12 @@ export class Namespace {
     const lines = [
       'table inet bench',
       'delete table inet bench',
-      'table inet bench { chain lossy { type filter hook input priority 0; policy accept;',
-      ...(percent > 0 ? [rule] : []),
-      '} }',
+      'table inet bench {',
+      '  chain lossy {',
+      '    type filter hook input priority 0; policy accept;',
+      ...(percent > 0 ? [`    ${rule}`] : []),
+      '  }',
+      '}',
     ];
     await this.run([this.#nft, '-f', '-'], `${lines.join('\n')}\n`);
   }

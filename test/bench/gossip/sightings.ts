@@ -37,7 +37,8 @@ export class Sightings {
     const before = this.#alive[observer]?.get(subject);
     if (before?.isAlive === isAlive) return;
     this.#alive[observer]?.set(subject, { isAlive, atMs });
-    if (!isAlive && !this.#away.has(subject) && !this.#away.has(observer)) this.falseLossCount++;
+    const isLoss = before !== undefined && !isAlive;
+    if (isLoss && !this.#away.has(subject) && !this.#away.has(observer)) this.falseLossCount++;
     this.#changed();
   }
 
