@@ -14,8 +14,8 @@ import { placeable, refusal } from '../src/plan/place.ts';
 import { ensureImage } from './engine-image.ts';
 import type { Log } from './log.ts';
 
-/** 10 s: an inspect is answered from memory; longer is an engine that hangs. */
-const inspectMs = 10_000;
+/** 3 s: an inspect is answered from memory; longer is an engine or a line that hangs. */
+const inspectMs = 3_000;
 
 /** 3: machines on which a missing image is tried to be pulled at the same time. */
 const maxPullCount = 3;
@@ -31,7 +31,12 @@ export interface ImageFacts {
   readonly notes: readonly string[];
   /** Machines that have the service's image, by service. */
   readonly presence: ReadonlyMap<string, ReadonlySet<MachineId>>;
+  /** Machines that did not answer in time: nothing more is asked of them, nor waited for. */
+  readonly silent: ReadonlySet<MachineId>;
 }
+
+/** One that the engine did not answer. */
+const noAnswer = Symbol('no answer');
 
 /** An image of a service on the machines that may run it. */
 interface Wanted {
@@ -57,23 +62,32 @@ export async function gatherImages(
   const images: Record<string, ResolvedImage> = {};
   const presence = new Map<string, ReadonlySet<MachineId>>();
   const asked = new Map<string, Promise<string | undefined>>();
+  const silent = new Set<MachineId>();
+  const ask = async (machine: MachineView, reference: string): Promise<string | undefined> => {
+    const found = await inspect(machine.id, reference, components);
+    if (found !== noAnswer) return found;
+    if (!silent.has(machine.id)) notes.push(`${machine.name} did not say which images it has`);
+    silent.add(machine.id);
+    return undefined;
+  };
   const idOn = (machine: MachineView, reference: string): Promise<string | undefined> => {
     const key = `${machine.id} ${reference}`;
-    const known = asked.get(key) ?? inspect(machine.id, reference, components);
+    const known = asked.get(key) ?? ask(machine, reference);
     asked.set(key, known);
     return known;
   };
   const pulls = new Map<string, Promise<void>>();
   await Promise.all(
     wantedImages(view, project, change.services).map(async (wanted) => {
-      const { service, reference, policy, eligible } = wanted;
+      const { service, reference, policy } = wanted;
       let ids = await idsOf(wanted, idOn);
+      const eligible = wanted.eligible.filter(({ id }) => !silent.has(id));
       const isMissing = ids.size === 0 || policy === 'always';
       if (isMissing && !change.mayPull) {
         notes.push(`service ${service}: image ${reference} would be pulled`);
       } else if (isMissing && eligible.length > 0) {
         const key = `${reference} ${wanted.platform ?? ''}`;
-        const pull = pulls.get(key) ?? pullSomewhere(wanted, components);
+        const pull = pulls.get(key) ?? pullSomewhere({ ...wanted, eligible }, components);
         pulls.set(key, pull);
         await pull;
         for (const { id } of eligible) asked.delete(`${id} ${reference}`);
@@ -83,7 +97,7 @@ export async function gatherImages(
       images[service] = { reference, ids: byPlatform(view, wanted, ids) };
     }),
   );
-  return { images, notes: notes.sort(), presence };
+  return { images, notes: notes.sort(), presence, silent };
 }
 
 /**
@@ -104,6 +118,8 @@ export async function ensureOnTargets(
     for (const id of targets.get(wanted.service) ?? []) {
       const machine = view.machines.get(id);
       if (machine?.liveness !== 'reachable' || present.has(id)) continue;
+      // It pulls by itself when it is its turn.
+      if (facts.silent.has(id)) continue;
       const key = `${id} ${wanted.reference}`;
       const resolvedId = facts.images[wanted.service]?.ids[machine.platform];
       if (!pulls.has(key)) pulls.set(key, pullOn(machine, wanted, components, resolvedId));
@@ -171,7 +187,7 @@ async function inspect(
   machine: MachineId,
   reference: string,
   { docker, log }: ImageComponents,
-): Promise<string | undefined> {
+): Promise<string | undefined | typeof noAnswer> {
   try {
     const engine = await docker(machine);
     const inspected = engine.getImage(reference).inspect();
@@ -179,10 +195,9 @@ async function inspect(
     const { Id } = await Promise.race([inspected, late(inspectMs)]);
     return Id;
   } catch (error) {
-    const isAnswer = error instanceof Error && Reflect.get(error, 'statusCode') === 404;
-    if (!isAnswer)
-      log.warn('an engine could not be asked for an image', { machine, reference, error });
-    return undefined;
+    if (error instanceof Error && Reflect.get(error, 'statusCode') === 404) return undefined;
+    log.warn('an engine could not be asked for an image', { machine, reference, error });
+    return noAnswer;
   }
 }
 

@@ -12,6 +12,8 @@ import type { Plan } from '../src/model/action.ts';
 import type {
   ChangeAnswer,
   DownRequest,
+  OperateAnswer,
+  OperateRequest,
   PlannedStep,
   ScaleRequest,
   UpAnswer,
@@ -25,11 +27,16 @@ import type { Replica } from '../src/model/replica.ts';
 import type { View, ViewContext } from '../src/model/view.ts';
 import type { AcceptedUp } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
+import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { foresee } from '../src/plan/foresee.ts';
+import { acceptOperation } from '../src/plan/operate.ts';
 import { buildView } from '../src/view/build-view.ts';
+import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
-import type { ProjectChanges } from './api-routes.ts';
+import type { MachineQuestions, ProjectChanges } from './api-routes.ts';
+import { type Copies, copiesOf } from './copies.ts';
 import type { Log } from './log.ts';
+import type { ConnectRpc } from './peer-calls.ts';
 
 /** 2: with this machine three copies; more would make a change wait for the slowest. */
 const wantedCopyCount = 2;
@@ -40,8 +47,8 @@ const copyTimeoutMs = 3_000;
 /** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
 const settlePollMs = 100;
 
-/** 10 s: listing containers is answered from memory; longer is an engine that hangs. */
-const listMs = 10_000;
+/** 3 s: listing containers is answered from memory; longer is an engine or a line that hangs. */
+const listMs = 3_000;
 
 export interface AcceptorComponents {
   readonly replica: Replica;
@@ -51,6 +58,9 @@ export interface AcceptorComponents {
   /** The engine of any machine, through this agent's own API. */
   readonly docker: (machine: MachineId) => Promise<Dockerode>;
   readonly newId: () => string;
+  readonly machineFacts: Pick<MachineQuestions, 'read'>;
+  readonly connectRpc: ConnectRpc;
+  readonly copies: Pick<Copies, 'spread'>;
   readonly log: Log;
 }
 
@@ -88,11 +98,31 @@ export class Acceptor implements ProjectChanges {
       const view = this.#view();
       if (view.projects.get(project)?.pointer === undefined) throw unknownProject(project);
       let stored: ChangeAnswer = { hlc: 0, storedOnCount: 0 };
-      for (const { key, value } of acceptScale(view, project, request)) {
+      const by = { machine: view.self, atMs: view.nowMs };
+      for (const { key, value } of acceptScale(view, project, request, by)) {
         const { hlc } = await this.#components.replica.write(key, value);
         stored = { hlc, storedOnCount: await this.#stored(view, key, hlc) };
       }
       return stored;
+    });
+  }
+
+  /** @returns hlc 0 when there was nothing to do */
+  operate(project: string, request: OperateRequest): Promise<OperateAnswer> {
+    return this.#oneAtATime(project, async () => {
+      await this.#settled();
+      const view = this.#view();
+      if (view.projects.get(project)?.pointer === undefined) throw unknownProject(project);
+      const { user } = request;
+      const by = { machine: view.self, ...(user === undefined ? {} : { user }) };
+      const accepted = acceptOperation(view, project, request, view.nowMs, by);
+      let last = { key: '', hlc: 0 };
+      for (const { key, value } of accepted.writes) {
+        last = { key, hlc: (await this.#components.replica.write(key, value)).hlc };
+      }
+      const { services, notes } = accepted;
+      const storedOnCount = last.hlc === 0 ? 0 : await this.#stored(view, last.key, last.hlc);
+      return { hlc: last.hlc, storedOnCount, services, notes };
     });
   }
 
@@ -117,7 +147,7 @@ export class Acceptor implements ProjectChanges {
         request.project.services[name] !== undefined &&
         (request.services.length === 0 || request.services.includes(name)),
     );
-    const [notes, images] = await Promise.all([
+    const [notes, images, machines] = await Promise.all([
       this.#refuseForeign(first, project),
       gatherImages(
         first,
@@ -125,11 +155,18 @@ export class Acceptor implements ProjectChanges {
         { services, mayPull: !request.isDryRun },
         this.#components,
       ),
+      gatherFacts(first, pathsToLookFor(services, request), this.#components),
     ]);
-    const facts = { ...this.#facts(first), images: images.images, newId };
+    const facts = { ...this.#facts(first), images: images.images, machines, newId };
     let accepted = acceptUp(this.#view(), request, facts);
     if (!request.isDryRun) {
-      await ensureOnTargets(first, request.project, targetsOf(accepted), images, this.#components);
+      const targets = targetsOf(accepted);
+      await Promise.all([
+        ensureOnTargets(first, request.project, targets, images, this.#components),
+        this.#components.copies.spread(copiesOf(request.project, services), [
+          ...new Set([...targets.values()].flatMap((ids) => [...ids])),
+        ]),
+      ]);
     }
     signal.throwIfAborted();
     // Decided anew on what is known now, and from here to the pointer without a pause in between.

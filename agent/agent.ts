@@ -23,12 +23,14 @@ import { Acceptor } from './accept.ts';
 import { ApiServer } from './api.ts';
 import { noCluster } from './api-routes.ts';
 import { ClusterParts } from './cluster-parts.ts';
+import { Copies } from './copies.ts';
 import { proxyDocker, proxyDockerUpgrade } from './docker-proxy.ts';
 import { Engine } from './engine.ts';
 import { createVerify, type Identity, loadIdentity } from './identity.ts';
 import { Images } from './images.ts';
 import { Joining } from './joining.ts';
 import type { Log } from './log.ts';
+import { MachineFactsReader } from './machine-facts.ts';
 import { MeshClient } from './mesh-client.ts';
 import { MeshServer } from './mesh-server.ts';
 import { type AgentOptions, localEndpoints } from './options.ts';
@@ -52,6 +54,8 @@ export class Agent {
   readonly #api: ApiServer;
   readonly #meshServer: MeshServer;
   readonly #meshClient: MeshClient;
+  readonly #copies: Copies;
+  readonly #machineFacts: MachineFactsReader;
   readonly #watchers = new Set<() => void>();
   #parts: ClusterParts | undefined;
   #acceptor: Acceptor | undefined;
@@ -128,6 +132,21 @@ export class Agent {
       },
     });
     const socketPath = join(options.runDir, 'agent.sock');
+    const connectRpc = (machine: MachineId) => this.#meshClient.connectRpc(machine);
+    this.#copies = new Copies({
+      dataDir: options.dataDir,
+      connectRpc,
+      peers: () =>
+        [...replica.liveness()]
+          .filter(([id, liveness]) => id !== replica.self && liveness === 'reachable')
+          .map(([id]) => id),
+      now: Date.now,
+      log: log.part('copies'),
+    });
+    this.#machineFacts = new MachineFactsReader({
+      runDir: options.runDir,
+      engineRoot: () => this.#engine.root(),
+    });
     const images = new Images({ socketPath: options.dockerSocket, log });
     this.#api = new ApiServer(
       {
@@ -150,7 +169,9 @@ export class Agent {
         },
         localImages: (request, response, rest) =>
           images.handleImageRequest(request, response, rest),
-        connectRpc: (machine) => this.#meshClient.connectRpc(machine),
+        localCopies: (request, response, rest) => this.#copies.handle(request, response, rest),
+        machineFacts: this.#machineFacts,
+        connectRpc,
         reportFault: (error) => this.#reportFault(error),
       },
       { socketPath },
@@ -158,6 +179,7 @@ export class Agent {
   }
 
   async #start(): Promise<void> {
+    await this.#machineFacts.start();
     await this.#api.start();
     this.#log.info('listening', { machine: this.#identity.machine, version: this.#version });
     if (this.#replica.cluster === undefined) {
@@ -186,6 +208,7 @@ export class Agent {
         replica: this.#replica,
         engine: this.#engine,
         extraPeers: () => this.#joining.extraPeers(),
+        copies: this.#copies,
         log: this.#log,
       },
       cluster,
@@ -203,9 +226,15 @@ export class Agent {
       plan: (view) => plan(view, idleLocalState),
       docker: (machine: MachineId) => ownClient.docker(machine),
       newId: () => randomBytes(6).toString('hex'),
+      machineFacts: this.#machineFacts,
+      connectRpc: (machine) => this.#meshClient.connectRpc(machine),
+      copies: this.#copies,
       log: this.#log.part('accept'),
     });
     parts.subscribe(() => {
+      for (const [machine, liveness] of this.#replica.liveness()) {
+        if (liveness === 'unreachable' || liveness === 'lost') this.#meshClient.endStreams(machine);
+      }
       for (const watcher of this.#watchers) watcher();
     });
     this.#parts = parts;

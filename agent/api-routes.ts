@@ -7,9 +7,14 @@ import { TscError } from '../src/lib/errors.ts';
 import type {
   ChangeAnswer,
   DownRequest,
+  FactsAnswer,
+  HereAnswer,
+  HereRequest,
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  OperateAnswer,
+  OperateRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -22,6 +27,7 @@ export interface ProjectChanges {
   up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer>;
   down(project: string, request: DownRequest): Promise<ChangeAnswer>;
   scale(project: string, request: ScaleRequest): Promise<ChangeAnswer>;
+  operate(project: string, request: OperateRequest): Promise<OperateAnswer>;
 }
 
 /** What changes who belongs to the cluster. */
@@ -38,6 +44,13 @@ export interface RouteComponents {
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
   readonly cluster: ClusterChanges;
+  readonly machineFacts: MachineQuestions;
+}
+
+/** What this machine is asked about itself; agent/machine-facts.ts. */
+export interface MachineQuestions {
+  isHere(request: HereRequest): Promise<HereAnswer>;
+  read(paths: readonly string[]): Promise<FactsAnswer>;
 }
 
 export interface RouteCall {
@@ -88,6 +101,25 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       isForPeers: false,
       handle: ({ parameters: [project = ''], body }) =>
         projects().scale(projectName(project), scaleRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/here$/,
+      isForPeers: false,
+      handle: ({ body }) => components.machineFacts.isHere(hereRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/facts$/,
+      isForPeers: true,
+      handle: ({ body }) => components.machineFacts.read(strings(fieldsOf(body), 'paths')),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/operate$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        projects().operate(projectName(project), operateRequest(body)),
     },
     {
       method: 'POST',
@@ -168,6 +200,19 @@ function upRequest(name: string, body: unknown): UpRequest {
     workingDir: text(fields, 'workingDir'),
     composeFiles: strings(fields, 'composeFiles'),
     ...(typeof user === 'string' ? { user } : {}),
+    ...(fields.relativeBinds === undefined
+      ? {}
+      : { relativeBinds: strings(fields, 'relativeBinds') }),
+  };
+}
+
+function hereRequest(body: unknown): HereRequest {
+  const fields = fieldsOf(body);
+  const { token } = fields;
+  return {
+    folder: text(fields, 'folder'),
+    identity: text(fields, 'identity'),
+    ...(typeof token === 'string' ? { token } : {}),
   };
 }
 
@@ -181,6 +226,34 @@ function scaleRequest(body: unknown): ScaleRequest {
   const scale = counts(fieldsOf(body), 'scale');
   if (Object.keys(scale).length === 0) throw bad('"scale" names no service');
   return { scale };
+}
+
+const operationNames: readonly OperateRequest['act'][] = [
+  'stop',
+  'start',
+  'restart',
+  'kill',
+  'remove',
+];
+
+function operateRequest(body: unknown): OperateRequest {
+  const fields = fieldsOf(body);
+  const act = operationNames.find((name) => name === fields.act);
+  if (act === undefined) throw bad(`"act" must be one of ${operationNames.join(', ')}`);
+  const { graceMs, signal, slot, user } = fields;
+  const isGrace = typeof graceMs === 'number' && Number.isSafeInteger(graceMs) && graceMs >= 0;
+  if (graceMs !== undefined && !isGrace) throw bad('"graceMs" must be a whole number, 0 or more');
+  return {
+    act,
+    services: strings(fields, 'services'),
+    ...(isGrace ? { graceMs } : {}),
+    ...(typeof signal === 'string' ? { signal } : {}),
+    ...(typeof slot === 'string' ? { slot } : {}),
+    ...(typeof user === 'string' ? { user } : {}),
+    withoutDependents: fields.withoutDependents === true,
+    stopsFirst: fields.stopsFirst === true,
+    withVolumes: fields.withVolumes === true,
+  };
 }
 
 function initRequest(body: unknown): InitRequest {

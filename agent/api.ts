@@ -38,6 +38,12 @@ export interface ApiComponents extends RouteComponents {
     response: http.ServerResponse,
     path: string,
   ) => Promise<void>;
+  /** Serves copies of bind-mounted files (agent/copies.ts); `path` begins after ".../copies". */
+  readonly localCopies?: (
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    path: string,
+  ) => Promise<void>;
   /** Opens an RPC stream to another member. */
   readonly connectRpc: (machine: MachineId) => Promise<Duplex>;
   /** Called after anything that a snapshot shows has changed; returns what ends the calls. */
@@ -48,7 +54,7 @@ export interface ApiComponents extends RouteComponents {
 
 /** A call of `/v1/machines/<machine>/…`; `machine` is undefined for this one. */
 interface Target {
-  readonly part: 'docker' | 'images';
+  readonly part: 'docker' | 'images' | 'copies';
   readonly machine: MachineId | undefined;
   readonly rest: string;
 }
@@ -193,9 +199,12 @@ export class ApiServer {
     response: http.ServerResponse,
     { part, rest }: Target,
   ): Promise<void> {
-    const { localDocker, localImages } = this.#components;
+    const { localDocker, localImages, localCopies } = this.#components;
     if (part === 'docker') localDocker.request(request, response, rest);
-    else if (localImages === undefined) throw noRoute(request.method, request.url ?? '/');
+    else if (part === 'copies' && localCopies !== undefined)
+      await localCopies(request, response, rest);
+    else if (part === 'copies' || localImages === undefined)
+      throw noRoute(request.method, request.url ?? '/');
     else await localImages(request, response, rest);
   }
 
@@ -206,9 +215,9 @@ export class ApiServer {
   ): { readonly path: string; readonly target: Target | undefined } {
     const url = request.url ?? '/';
     const path = url.split('?', 1)[0] ?? '/';
-    const match = /^\/v1\/machines\/([^/?]+)\/(docker|images)(\/.*)$/.exec(url);
+    const match = /^\/v1\/machines\/([^/?]+)\/(docker|images|copies)(\/.*)$/.exec(url);
     if (match === null) return { path, target: undefined };
-    const part = match[2] === 'images' ? 'images' : 'docker';
+    const part = match[2] === 'images' || match[2] === 'copies' ? match[2] : 'docker';
     const wanted = decode(match[1] ?? '');
     const rest = match[3] ?? '/';
     const { self, machines } = this.#components.snapshot();

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
-import type { ClusterId } from '../src/model/ids.ts';
+import type { ClusterId, MachineId } from '../src/model/ids.ts';
 import { bridgeDevice, engineNetwork, label, wgDevice } from '../src/model/names.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 import type { MachineView, View, ViewContext } from '../src/model/view.ts';
@@ -14,16 +14,19 @@ import { heldSlots } from '../src/plan/held.ts';
 import { ownersOf } from '../src/plan/owner.ts';
 import { plan } from '../src/plan/plan.ts';
 import { renderDns } from '../src/render/dns.ts';
-import { renderFirewall } from '../src/render/firewall.ts';
+import { renderFirewall, silentMachines } from '../src/render/firewall.ts';
 import { renderIngress } from '../src/render/ingress.ts';
 import { renderUpstreams } from '../src/render/ingress-upstreams.ts';
 import { type ExtraPeer, meshMtu, renderMesh } from '../src/render/mesh.ts';
 import { renderResolvConf } from '../src/render/resolv-conf.ts';
 import { isBehind } from '../src/view/behind.ts';
 import { buildView } from '../src/view/build-view.ts';
+import { withSilent } from '../src/view/endpoints.ts';
+import { isRevision } from '../src/view/record-checks.ts';
 import { toSnapshot } from '../src/view/snapshot.ts';
 import { CaddyDriver } from './caddy.ts';
 import { ConflictWatch } from './conflict-watch.ts';
+import { type Copies, copiesOf } from './copies.ts';
 import { DnsServer } from './dns-server.ts';
 import type { Engine } from './engine.ts';
 import type { NetworkSpec } from './engine-network.ts';
@@ -31,7 +34,7 @@ import { Evaluator } from './evaluate.ts';
 import { Executor } from './executor.ts';
 import { ContainerFiles } from './files.ts';
 import type { Identity } from './identity.ts';
-import { LatestWins } from './latest-wins.ts';
+import { LatestWins, type LatestWinsOptions } from './latest-wins.ts';
 import { LocalFacts } from './local-facts.ts';
 import type { Log } from './log.ts';
 import { NftablesDriver } from './nftables.ts';
@@ -47,6 +50,7 @@ export interface ClusterPartsComponents {
   readonly replica: AgentReplica;
   readonly engine: Engine;
   readonly extraPeers: () => readonly ExtraPeer[];
+  readonly copies: Copies;
   readonly log: Log;
 }
 
@@ -54,6 +58,10 @@ const now = (): number => Date.now();
 
 /** 3 s: an engine that is up lists its containers in a fraction of that. */
 const observeMs = 3_000;
+/** 50 ms: containers start side by side, and each program run costs the agent's thread 15 ms. */
+const firewallRestMs = 50;
+/** 10 min: copies are kept for an hour at least, so more often finds nothing. */
+const collectCopiesMs = 600_000;
 
 export class ClusterParts {
   readonly cluster: ClusterId;
@@ -68,6 +76,7 @@ export class ClusterParts {
   readonly #evaluator: Evaluator;
   readonly #conflicts: ConflictWatch;
   readonly #watchers = new Set<() => void>();
+  #collectedMs = 0;
   #wasEngineUp = false;
   #unsubscribe: (() => void) | undefined;
   #isStarted = false;
@@ -98,27 +107,38 @@ export class ClusterParts {
       clusterId: cluster,
       log: log.part('caddy'),
     });
-    const driver = (name: string, apply: (view: View) => Promise<void> | void) =>
-      new LatestWins<View>(name, apply, log);
-    this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
-    this.#drivers = [
-      this.#mesh,
-      driver('nftables', async (view) => {
-        const ruleset = renderFirewall(view, view.self);
-        if (ruleset !== null) await nftables.set(ruleset);
-      }),
-      driver('dns', (view) => {
-        const table = renderDns(view, view.self);
-        if (table !== null) this.#dns.set(table);
-      }),
-      driver('caddy', (view) =>
-        caddy.set(renderIngress(view, view.self), renderUpstreams(view, view.self)),
-      ),
-    ];
     // Before `start` the guards of the gossip do not hold yet: nothing may be planned.
     const markDirty = (): void => {
       if (this.#isStarted) this.#evaluator.markDirty();
     };
+    const driver = (
+      name: string,
+      apply: (view: View) => Promise<void> | void,
+      options?: LatestWinsOptions,
+    ) => new LatestWins<View>(name, apply, log, options);
+    // What the loaded ruleset refuses is not named to anybody, although the view has it back.
+    let refused: ReadonlySet<MachineId> = new Set();
+    const setFirewall = async (view: View): Promise<void> => {
+      const ruleset = renderFirewall(view, view.self);
+      if (ruleset === null) return;
+      await nftables.set(ruleset);
+      const before = refused;
+      refused = new Set(silentMachines(view).map(({ id }) => id));
+      if ([...before].some((id) => !refused.has(id))) markDirty();
+    };
+    this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
+    this.#drivers = [
+      this.#mesh,
+      driver('nftables', setFirewall, { restMs: firewallRestMs }),
+      driver('dns', (view) => {
+        const table = renderDns(withSilent(view, refused), view.self);
+        if (table !== null) this.#dns.set(table);
+      }),
+      driver('caddy', (view) => {
+        const open = withSilent(view, refused);
+        return caddy.set(renderIngress(open, view.self), renderUpstreams(open, view.self));
+      }),
+    ];
     this.#conflicts = new ConflictWatch({ replica, log: log.part('conflicts') });
     this.#observer = new Observer(
       {
@@ -148,6 +168,7 @@ export class ClusterParts {
       {
         engine,
         files: new ContainerFiles(options.dataDir),
+        copies: components.copies,
         network: () => this.#networkSpec(),
         resolvConf: (service) => {
           const own = this.#own();
@@ -189,6 +210,7 @@ export class ClusterParts {
     });
     this.#executor.onDone(() => {
       this.#facts.refreshVolumes();
+      this.#collectCopies();
       markDirty();
     });
   }
@@ -279,6 +301,20 @@ export class ClusterParts {
     if (config !== null) {
       await this.#wireguard.set({ ...config, listenPort: this.#components.options.wgPort });
     }
+  }
+
+  /** Now and then, after something was done: copies that no revision names any more. */
+  #collectCopies(): void {
+    const { copies, replica, log } = this.#components;
+    if (now() < this.#collectedMs + collectCopiesMs) return;
+    this.#collectedMs = now();
+    const named = new Set<string>();
+    for (const { value } of replica.entries('rev/')) {
+      if (isRevision(value)) for (const hash of copiesOf(value.project)) named.add(hash);
+    }
+    copies.collect(named).catch((error: unknown) => {
+      log.warn('old copies could not be removed', { error });
+    });
   }
 
   #networkSpec(): NetworkSpec {

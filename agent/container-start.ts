@@ -4,11 +4,13 @@
  * while a predecessor has the lasting one, and which anonymous volumes it takes over. It is
  * idempotent: a container with the same labels is started, never made twice.
  */
+import { stat } from 'node:fs/promises';
 import type Docker from 'dockerode';
 import { TscError } from '../src/lib/errors.ts';
 import type { ClusterId, Slot } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
 import type { MachineView, ServiceView } from '../src/model/view.ts';
+import { sortBinds } from '../src/plan/bind-pins.ts';
 import { lastingName, renderContainer } from '../src/render/container.ts';
 import { engineGaps } from '../src/render/container-api.ts';
 import type { ContainerBody } from '../src/render/container-body.ts';
@@ -16,6 +18,7 @@ import { containerFiles } from '../src/render/container-files.ts';
 import { volumeLabels } from '../src/render/container-labels.ts';
 import { volumeName } from '../src/render/container-mounts.ts';
 import { runHooks } from './container-hooks.ts';
+import { type Copies, copiesOf } from './copies.ts';
 import type { EngineCalls, VolumeSpec } from './engine.ts';
 import { isNameTaken } from './engine-errors.ts';
 import type { RegistryAuth } from './engine-image.ts';
@@ -26,6 +29,8 @@ import type { Log } from './log.ts';
 export interface ContainerStartComponents {
   readonly engine: EngineCalls;
   readonly files: ContainerFiles;
+  /** Files of bind mounts that came with the change. */
+  readonly copies: Pick<Copies, 'path'>;
   /** The engine's network of this machine, as it should be now. */
   readonly network: () => NetworkSpec;
   /** The text of a container's resolv.conf; undefined leaves Docker's. */
@@ -70,6 +75,7 @@ export async function startContainer(
     resolvedId: revision.images[service.name]?.ids[machine.platform],
     ...(auth === undefined ? {} : { auth }),
   });
+  await requirePaths(order);
   await ensureNetwork(components);
   for (const volume of volumesOf(order)) await engine.ensureVolume(volume);
   const written = await files.write(
@@ -87,6 +93,7 @@ export async function startContainer(
     apiVersion,
     resolvConfPath: written.resolvConfPath,
     files: written.files,
+    copies: await copyPaths(components, order),
     companions: await companionsOf(engine, order),
     inheritedVolumes: await inheritedVolumes(engine, order),
   });
@@ -100,6 +107,36 @@ export async function startContainer(
     throw error;
   }
   return id;
+}
+
+/** Where the copies that the service mounts lie on this machine, by hash. */
+async function copyPaths(
+  { copies }: ContainerStartComponents,
+  { service: { definition, name } }: ContainerOrder,
+): Promise<Readonly<Record<string, string>>> {
+  const paths: Record<string, string> = {};
+  for (const hash of copiesOf(definition, [name])) paths[hash] = await copies.path(hash);
+  return paths;
+}
+
+/**
+ * A machine that joined later was never asked for the paths that the service mounts, and the engine
+ * would make empty ones.
+ * @throws TscError E_BIND_NOT_FOUND
+ */
+async function requirePaths({ service, machine }: ContainerOrder): Promise<void> {
+  if (service.paths === undefined) return;
+  const { definition: project, revision } = service;
+  const { absolute } = sortBinds(service.spec, { project, workingDir: revision.workingDir });
+  for (const { path } of absolute) {
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined) continue;
+    throw new TscError(
+      'E_BIND_NOT_FOUND',
+      `${path}, which ${service.name} mounts, does not exist on machine ${machine.name}`,
+      { hint: 'create it there, or keep the service away with x-machines' },
+    );
+  }
 }
 
 /** What makes the container's labels its own. */
@@ -212,18 +249,18 @@ const anonymousName = /^[0-9a-f]{64}$/;
 
 /**
  * Anonymous volumes of the container that this one replaces, so that `docker compose`'s promise
- * holds: data outside named volumes survives a change of the service. Only of one that has stopped:
- * two running containers never share data they did not ask to share.
+ * holds: data outside named volumes survives a change of the service. Only of the last one, and only
+ * when that has stopped: two running containers never share data they did not ask to share.
  */
 async function inheritedVolumes(
   engine: EngineCalls,
   { service, slot, cluster }: ContainerOrder,
 ): Promise<Readonly<Record<string, string>>> {
   const found = await engine.listByLabels(slotLabels(cluster, service, slot));
-  const stopped = found.filter((one) => one.State === 'exited' || one.State === 'dead');
-  const last = stopped.sort((a, b) => b.Created - a.Created)[0];
+  const last = [...found].sort((a, b) => b.Created - a.Created)[0];
+  const hasStopped = last?.State === 'exited' || last?.State === 'dead';
   const inherited: Record<string, string> = {};
-  for (const mount of last?.Mounts ?? []) {
+  for (const mount of hasStopped ? last.Mounts : []) {
     if (mount.Type !== 'volume' || mount.Name === undefined) continue;
     if (anonymousName.test(mount.Name)) inherited[mount.Destination] = mount.Name;
   }

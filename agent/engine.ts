@@ -11,7 +11,13 @@ import { TscError } from '../src/lib/errors.ts';
 import type { ClusterId } from '../src/model/ids.ts';
 import { label } from '../src/model/names.ts';
 import type { ContainerBody } from '../src/render/container-body.ts';
-import { engineError, isNetworkGone, isNotFound, statusOfCause } from './engine-errors.ts';
+import {
+  engineError,
+  isConflict,
+  isNetworkGone,
+  isNotFound,
+  statusOfCause,
+} from './engine-errors.ts';
 import { type EngineWatcher, followEvents } from './engine-events.ts';
 import { ensureImage, type ImageRequest, type LocalImage } from './engine-image.ts';
 import { demultiplex, lastLines } from './engine-logs.ts';
@@ -87,6 +93,14 @@ export class Engine {
       };
     });
     return this.#version;
+  }
+
+  /** The folder where the engine keeps its data. */
+  async root(): Promise<string | undefined> {
+    const found: unknown = await this.#call('ask for its folder', () => this.#docker.info());
+    const folder =
+      typeof found === 'object' && found !== null ? Reflect.get(found, 'DockerRootDir') : undefined;
+    return typeof folder === 'string' ? folder : undefined;
   }
 
   /** Throws when the engine is down or hangs. */
@@ -255,10 +269,19 @@ export class Engine {
     await this.#call(`attach ${shortId(id)} to ${name}`, () => network.connect({ Container: id }));
   }
 
-  /** Removes a stopped container with its anonymous volumes; one that is gone is removed. */
-  async remove(id: string): Promise<void> {
+  /** Sends a signal to a container; one that is off or gone needs none. */
+  async kill(id: string, signal: string): Promise<void> {
+    await this.#orAbsent(`send ${signal} to ${shortId(id)}`, (abortSignal) =>
+      this.#container(id).kill({ signal, abortSignal }),
+    ).catch((error: unknown) => {
+      if (!isConflict(error)) throw error;
+    });
+  }
+
+  /** Removes a stopped container, with its anonymous volumes or without; one that is gone is removed. */
+  async remove(id: string, withVolumes = true): Promise<void> {
     await this.#orAbsent(`remove ${shortId(id)}`, (abortSignal) =>
-      this.#container(id).remove({ v: true, force: true, abortSignal }),
+      this.#container(id).remove({ v: withVolumes, force: true, abortSignal }),
     );
   }
 

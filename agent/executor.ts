@@ -12,12 +12,14 @@
 import type Dockerode from 'dockerode';
 import { TscError } from '../src/lib/errors.ts';
 import type { Action, ActionArguments, ActionName } from '../src/model/action.ts';
-import type { ClusterId } from '../src/model/ids.ts';
+import type { ClusterId, RolloutId } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
-import type { FailureRecord } from '../src/model/record.ts';
+import type { FailureRecord, SlotFailure } from '../src/model/record.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { ServiceView, View } from '../src/model/view.ts';
+import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
+import { isFailure } from '../src/view/record-checks.ts';
 import { runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
@@ -34,8 +36,11 @@ const lastBackOffMs = 30_000;
 const lastLineCount = 10;
 
 export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'> {
-  readonly observer: Pick<Observer, 'refresh' | 'setDraining' | 'setRestarts'>;
-  readonly replica: Pick<Replica, 'self' | 'get' | 'observe'>;
+  readonly observer: Pick<
+    Observer,
+    'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal'
+  >;
+  readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
   readonly view: () => View;
   readonly now: () => number;
   readonly log: Log;
@@ -48,7 +53,7 @@ interface BackOff {
 
 /** One function per action; a new action does not compile until it is here. */
 type Executors = {
-  readonly [Name in ActionName]: (given: ActionArguments[Name]) => Promise<void>;
+  readonly [Name in ActionName]: (given: ActionArguments[Name], why: string) => Promise<void>;
 };
 
 export class Executor {
@@ -127,6 +132,7 @@ export class Executor {
     const { name, subject, reason } = action;
     this.#log.info(name, { subject, reason });
     const startedMs = this.#components.now();
+    this.#noteCause(action);
     this.#carryOut(action)
       .then(
         () => {
@@ -149,12 +155,20 @@ export class Executor {
   /** Narrows the action, so that each executor gets its own arguments. */
   #carryOut(action: Action): Promise<void> {
     const run = <Name extends ActionName>(name: Name, given: ActionArguments[Name]) =>
-      this.#executors[name](given);
+      this.#executors[name](given, action.reason);
     return run(action.name, action.arguments);
   }
 
+  /** Leaves in the container's record why it is as it is; a name is no state. */
+  #noteCause({ name, reason, arguments: given }: Action): void {
+    if (!('containerId' in given) || given.containerId === null) return;
+    if (name === 'rename' || name === 'reportFailure') return;
+    const cause = { what: name, why: reason, atMs: this.#components.now() };
+    this.#components.observer.setCause(given.containerId, cause);
+  }
+
   readonly #executors: Executors = {
-    run: (given) => this.#run(given),
+    run: (given, why) => this.#run(given, why),
 
     start: async ({ containerId, restarts }) => {
       const { engine, observer } = this.#components;
@@ -179,8 +193,19 @@ export class Executor {
       await this.#thenLook(containerId, () => this.#stopOwn(containerId, graceMs));
     },
 
-    remove: async ({ containerId, graceMs }) => {
-      await this.#thenLook(containerId, () => this.#remove(containerId, graceMs));
+    kill: async ({ containerId, signal, atMs }) => {
+      const { engine, observer } = this.#components;
+      await this.#thenLook(containerId, async () => {
+        const found = await engine.inspect(containerId);
+        if (found === undefined) return;
+        this.#assertOwn(found.Config.Labels, containerId);
+        await engine.kill(containerId, signal);
+        observer.setSignal(containerId, atMs);
+      });
+    },
+
+    remove: async ({ containerId, graceMs, keepsVolumes = false }) => {
+      await this.#thenLook(containerId, () => this.#remove(containerId, graceMs, keepsVolumes));
       await this.#collectFiles();
     },
 
@@ -191,15 +216,31 @@ export class Executor {
 
     removeVolume: ({ project, volume }) => this.#removeVolume(project, volume),
 
+    writeVerdict: async ({ project, service, rollout, verdict }) => {
+      const { replica } = this.#components;
+      const key = recordKey.verdict(project, service, rollout);
+      // Another machine may have been first: a verdict never changes.
+      if ((replica.get(key)?.value ?? null) !== null) return;
+      await replica.write(key, verdict);
+      const { result, failure } = verdict;
+      this.#log.info('judged a rollout', { project, service, rollout, result, why: failure?.why });
+    },
+
+    recordDone: async ({ project, service, slot, rollout, atMs }) => {
+      const { replica } = this.#components;
+      const key = recordKey.done(project, service, slot, rollout);
+      await replica.write(key, { machine: replica.self, atMs });
+    },
+
     reportFailure: async ({ containerId, project, service, slot, rollout, why, exitCode }) => {
       const { engine, now } = this.#components;
       const lastLines = containerId === null ? [] : await engine.logs(containerId, lastLineCount);
-      const failure = { rollout, slot, why, exitCode, lastLines, atMs: now() };
-      this.#writeFailure(project, service, failure);
+      const failure = { slot, why, exitCode, lastLines, atMs: now() };
+      this.#writeFailure({ project, service, rollout }, failure);
     },
   };
 
-  async #run(given: ActionArguments['run']): Promise<void> {
+  async #run(given: ActionArguments['run'], why: string): Promise<void> {
     const { observer, view, replica, now } = this.#components;
     const order = this.#orderOf(view(), given);
     // The plan was made for a definition that has been replaced since; the next one knows.
@@ -210,25 +251,32 @@ export class Executor {
     try {
       const components = { ...this.#components, log: this.#log };
       const id = await startContainer(components, order);
+      observer.setCause(id, { what: 'run', why, atMs: now() });
       await observer.refresh(id);
     } catch (error) {
       // A hung or absent engine is the machine's trouble, not the rollout's.
       if (!isEngineDown(error) && !this.#isStopped) {
         const { project, service, slot, rollout } = given;
-        this.#writeFailure(project, service, {
-          rollout,
-          slot,
-          why: whyOf(error),
-          exitCode: null,
-          lastLines: [],
-          atMs: now(),
-        });
+        this.#writeFailure(
+          { project, service, rollout },
+          {
+            slot,
+            why: whyOf(error),
+            exitCode: null,
+            lastLines: [],
+            atMs: now(),
+          },
+        );
       }
       throw error;
     } finally {
       this.#beingMade.delete(subject);
     }
-    this.#clearFailure(replica.get(failureKeyOf(replica, given))?.value, given);
+    // A container that came up after all: only a failure to start it is taken back.
+    const failureKey = recordKey.failure(replica.self, given.project, given.service);
+    const failure = this.#failure(failureKey);
+    const left = withoutFailure(failure, given);
+    if (left !== failure) replica.observe(failureKey, left ?? null);
   }
 
   /** The service as planned, on this machine; undefined when the view has moved on. */
@@ -240,20 +288,18 @@ export class Executor {
     return { cluster: this.#cluster, machine, service, slot: given.slot };
   }
 
-  /** A container that came up after all: only a failure to start it is taken back. */
-  #clearFailure(value: unknown, given: ActionArguments['run']): void {
-    const { replica } = this.#components;
-    if (typeof value !== 'object' || value === null) return;
-    // Our own key, in the shape we write.
-    const failure = value as FailureRecord;
-    const isThis = failure.rollout === given.rollout && failure.slot === given.slot;
-    const neverRan = failure.exitCode === null && failure.lastLines.length === 0;
-    if (isThis && neverRan) replica.observe(failureKeyOf(replica, given), null);
+  #failure(key: string): FailureRecord | undefined {
+    const value = this.#components.replica.get(key)?.value ?? null;
+    return isFailure(value) ? value : undefined;
   }
 
-  #writeFailure(project: string, service: string, failure: FailureRecord): void {
+  #writeFailure(
+    of: { readonly project: string; readonly service: string; readonly rollout: RolloutId },
+    failure: SlotFailure,
+  ): void {
     const { replica } = this.#components;
-    replica.observe(recordKey.failure(replica.self, project, service), failure);
+    const key = recordKey.failure(replica.self, of.project, of.service);
+    replica.observe(key, withFailure(this.#failure(key), of.rollout, failure));
   }
 
   /** Looks at the container afterwards, whether the work went well or not. */
@@ -275,7 +321,7 @@ export class Executor {
     await engine.stop(containerId, graceMs);
   }
 
-  async #remove(containerId: string, graceMs: number): Promise<void> {
+  async #remove(containerId: string, graceMs: number, keepsVolumes: boolean): Promise<void> {
     const { engine } = this.#components;
     const found = await engine.inspect(containerId);
     if (found === undefined) return;
@@ -283,7 +329,8 @@ export class Executor {
     // Once the project is gone no definition says how long the container may take: it itself does.
     const longestMs = Math.max(graceMs, ownGraceMs(found));
     if (found.State.Running) await this.#stopOwn(containerId, longestMs);
-    await engine.remove(containerId);
+    await engine.remove(containerId, !keepsVolumes);
+    if (keepsVolumes) return;
     // Anonymous volumes that were taken over from a predecessor look named to the engine.
     for (const mount of found.Mounts) {
       if (mount.Type !== 'volume' || !/^[0-9a-f]{64}$/.test(mount.Name ?? '')) continue;
@@ -371,13 +418,6 @@ export class Executor {
 
 function backOffKey({ name, subject, arguments: given }: Action): string {
   return JSON.stringify([name, subject, given]);
-}
-
-function failureKeyOf(
-  replica: Pick<Replica, 'self'>,
-  { project, service }: ActionArguments['run'],
-): string {
-  return recordKey.failure(replica.self, project, service);
 }
 
 function serviceOf(view: View, labels: Readonly<Record<string, string>>): ServiceView | undefined {

@@ -4,11 +4,18 @@
  * holding up a quick one (DNS), and bounds the work however fast the view changes. A run that
  * fails is reported once per message and tried again with back-off, because no new event may come.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from './log.ts';
 
 /** A failed apply is tried again after 0.5 s, doubling up to this. */
 const retryLimitMs = 15_000;
 const retryFirstMs = 500;
+
+/** How a driver wants its values. */
+export interface LatestWinsOptions {
+  /** The least time between the end of a run and the next one, in milliseconds. */
+  readonly restMs?: number;
+}
 
 export class LatestWins<T> {
   readonly #name: string;
@@ -17,11 +24,18 @@ export class LatestWins<T> {
   #next: { readonly value: T } | undefined;
   #running: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
+  readonly #restMs: number;
   #failures = 0;
   #stopped = false;
   #lastMessage: string | undefined;
 
-  constructor(name: string, apply: (value: T) => Promise<void> | void, log: Log) {
+  constructor(
+    name: string,
+    apply: (value: T) => Promise<void> | void,
+    log: Log,
+    { restMs = 0 }: LatestWinsOptions = {},
+  ) {
+    this.#restMs = restMs;
     this.#name = name;
     this.#apply = apply;
     this.#log = log;
@@ -56,6 +70,7 @@ export class LatestWins<T> {
         if (this.#lastMessage !== undefined) this.#log.info('works again', { driver: this.#name });
         this.#lastMessage = undefined;
         this.#failures = 0;
+        if (this.#restMs > 0) await sleep(this.#restMs);
       } catch (error) {
         this.#report(error);
         if (!this.#stopped) {

@@ -31,6 +31,8 @@ type DialResult =
 export class MeshClient {
   readonly #components: MeshClientComponents;
   readonly #dialling = new Set<MachineId>();
+  /** Open RPC streams, to be ended when their machine falls silent. */
+  readonly #streams = new Map<MachineId, Set<Duplex>>();
 
   constructor(components: MeshClientComponents) {
     this.#components = components;
@@ -60,11 +62,29 @@ export class MeshClient {
   connectRpc(machine: MachineId): Promise<Duplex> {
     return new Promise((resolve, reject) => {
       this.#open(machine, '/rpc', noop, (result) => {
-        if (result.isUp) return resolve(asDuplex(result.socket));
+        if (result.isUp) return resolve(this.#keep(machine, asDuplex(result.socket)));
         const message = `the agent of machine ${machine} cannot be reached: ${result.why}`;
         reject(new TscError('E_MACHINE_UNREACHABLE', message));
       });
     });
+  }
+
+  /**
+   * Ends the RPC streams to a machine that is silent: TCP would let callers wait for minutes. Calls
+   * end with the error of a closed connection; new ones may be tried.
+   */
+  endStreams(machine: MachineId): void {
+    for (const stream of this.#streams.get(machine) ?? []) {
+      stream.destroy(new Error('the other machine has fallen silent'));
+    }
+  }
+
+  #keep(machine: MachineId, stream: Duplex): Duplex {
+    const streams = this.#streams.get(machine) ?? new Set();
+    this.#streams.set(machine, streams);
+    streams.add(stream);
+    stream.once('close', () => streams.delete(stream));
+    return stream;
   }
 
   /** An agent for `http.request` whose connections go to one machine. */

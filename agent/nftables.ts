@@ -7,8 +7,9 @@
  * anywhere, and each program that is run for it makes all machines slower.
  */
 import { firewallTable } from '../src/render/firewall.ts';
-import { forgetRemovedBackends } from './conntrack.ts';
+import { endSilentConnections, forgetRemovedBackends } from './conntrack.ts';
 import { iptablesRules } from './iptables-rules.ts';
+import { type KernelSettings, kernelSettings } from './kernel-settings.ts';
 import type { Log } from './log.ts';
 import { isProgramMissing, type RunCommand, runCommand, tryCommand } from './run-command.ts';
 
@@ -17,21 +18,18 @@ export interface NftablesOptions {
   readonly wireguard: string;
   readonly log: Log;
   readonly run?: RunCommand;
+  readonly kernel?: KernelSettings;
 }
 
 /** 10 s: how long what others may undo (tables, sysctls, rules) is believed to be still there. */
 const trustMs = 10_000;
-
-interface BridgePort {
-  readonly ifname?: string;
-  readonly linkinfo?: { readonly info_slave_data?: { readonly hairpin?: boolean } };
-}
 
 const tables = [`inet ${firewallTable}`, `bridge ${firewallTable}`] as const;
 
 export class NftablesDriver {
   readonly #options: NftablesOptions;
   readonly #run: RunCommand;
+  readonly #kernel: KernelSettings;
   #loaded: string | undefined;
   #checkedMs = Number.NEGATIVE_INFINITY;
   /** br_netfilter is at work. */
@@ -43,6 +41,7 @@ export class NftablesDriver {
   constructor(options: NftablesOptions) {
     this.#options = options;
     this.#run = options.run ?? tryCommand;
+    this.#kernel = options.kernel ?? kernelSettings();
   }
 
   /**
@@ -58,10 +57,13 @@ export class NftablesDriver {
         await runCommand(this.#run, ['nft', '-f', '-'], { input: ruleset });
         const before = this.#loaded;
         this.#loaded = ruleset;
+        await endSilentConnections(before ?? '', ruleset, this.#run);
         if (before !== undefined) await forgetRemovedBackends(before, ruleset, this.#run);
       }
       const isSettled = isFresh || (await this.#setWhatOthersUndo());
-      if (this.#isBridgeFiltered) await this.#setHairpin();
+      // With br_netfilter, a container that calls itself by a published port gets its packet back
+      // on the port of the bridge it came from, which a bridge refuses if it is not told otherwise.
+      if (this.#isBridgeFiltered) await this.#kernel.setHairpin(this.#options.bridge);
       if (!isFresh && isSettled) this.#checkedMs = performance.now();
     });
   }
@@ -88,8 +90,8 @@ export class NftablesDriver {
   /** @returns false when a device is not there yet, so that the next `set` tries again */
   async #setWhatOthersUndo(): Promise<boolean> {
     const hasAll = await this.#setSysctls();
-    const bridged = await this.#run(['sysctl', '-n', 'net.bridge.bridge-nf-call-iptables']);
-    this.#isBridgeFiltered = bridged.stdout.trim() === '1';
+    const bridged = await this.#kernel.sysctl(['net', 'bridge', 'bridge-nf-call-iptables']);
+    this.#isBridgeFiltered = bridged === '1';
     await this.#setIptables();
     return hasAll;
   }
@@ -104,33 +106,16 @@ export class NftablesDriver {
   async #setSysctls(): Promise<boolean> {
     const { bridge, wireguard, log } = this.#options;
     let hasAll = true;
-    await runCommand(this.#run, ['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+    await this.#kernel.setSysctl(['net', 'ipv4', 'ip_forward'], '1');
     // Answers to the machine's own 127.0.0.1 come in over these devices when it uses a published
     // port; the ruleset drops everything else that carries a loopback address.
     for (const device of [bridge, wireguard]) {
-      const name = `net.ipv4.conf.${device}.route_localnet`;
-      const result = await this.#run(['sysctl', '-qw', `${name}=1`]);
-      if (result.code === 0) continue;
+      const name = ['net', 'ipv4', 'conf', device, 'route_localnet'];
+      if (await this.#kernel.setSysctl(name, '1')) continue;
       hasAll = false;
-      log.debug('not set yet', { name, why: result.stderr.trim() });
+      log.debug('not there yet', { device });
     }
     return hasAll;
-  }
-
-  /**
-   * With br_netfilter, a container that calls itself by a published port gets its packet back on
-   * the port of the bridge it came from, which a bridge refuses unless the port is told otherwise.
-   */
-  async #setHairpin(): Promise<void> {
-    const { bridge } = this.#options;
-    const listed = await this.#run(['ip', '-json', '-details', 'link', 'show', 'master', bridge]);
-    if (listed.code !== 0 || listed.stdout.trim() === '') return;
-    // The shape is that of iproute2.
-    for (const port of JSON.parse(listed.stdout) as readonly BridgePort[]) {
-      if (port.ifname === undefined || port.linkinfo?.info_slave_data?.hairpin !== false) continue;
-      // The container may end at this moment, and its port with it.
-      await this.#run(['ip', 'link', 'set', port.ifname, 'type', 'bridge_slave', 'hairpin', 'on']);
-    }
   }
 
   async #setIptables(): Promise<void> {

@@ -14,7 +14,7 @@ import type Docker from 'dockerode';
 import type { ClusterId } from '../src/model/ids.ts';
 import { engineNetwork, label } from '../src/model/names.ts';
 import type { Service } from '../src/model/project.ts';
-import { type ContainerRecord, recordKey } from '../src/model/record.ts';
+import { type ContainerCause, type ContainerRecord, recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { View } from '../src/model/view.ts';
 import { isReady, probePortsOf, type Readiness } from '../src/plan/readiness.ts';
@@ -56,6 +56,10 @@ interface Tracked {
   found: Docker.ContainerInspectInfo | undefined;
   isDraining: boolean;
   restarts: number;
+  /** What the agent did with it last. */
+  cause: ContainerCause | undefined;
+  /** The order of the last signal that was sent to it; 0: none. */
+  signalMs: number;
   /** Start time of the run whose ports have been seen open; -1 before any. */
   openSinceStartMs: number;
   isProbing: boolean;
@@ -138,6 +142,19 @@ export class Observer {
   setRestarts(id: string, restarts: number): void {
     const tracked = this.#trackedOf(id);
     tracked.restarts = restarts;
+    this.#write(id, tracked);
+  }
+
+  /** Why the container is as it is, for `why`. */
+  setCause(id: string, cause: ContainerCause): void {
+    // The look that follows every action writes it, together with what has changed.
+    this.#trackedOf(id).cause = cause;
+  }
+
+  /** A signal was sent to the container: the order of `atMs` is not carried out again. */
+  setSignal(id: string, atMs: number): void {
+    const tracked = this.#trackedOf(id);
+    tracked.signalMs = atMs;
     this.#write(id, tracked);
   }
 
@@ -239,6 +256,8 @@ export class Observer {
       found: undefined,
       isDraining: before?.draining ?? false,
       restarts: before?.restarts ?? 0,
+      cause: before?.cause,
+      signalMs: before?.signalMs ?? 0,
       openSinceStartMs: before?.ready === true ? before.startedMs : -1,
       isProbing: false,
       warnedOfStartMs: 0,
@@ -267,7 +286,7 @@ export class Observer {
 
   #write(id: string, tracked: Tracked): void {
     const { replica } = this.#components;
-    const { found, isDraining, restarts } = tracked;
+    const { found, isDraining, restarts, cause, signalMs } = tracked;
     if (found === undefined || this.#isStopped) return;
     const facts = { isDraining, restarts, passesReadiness: false };
     const record = containerRecord(found, this.#cluster, facts);
@@ -275,7 +294,12 @@ export class Observer {
     const readiness = this.#readinessOf(id, record, tracked);
     this.#recheckLater(id, readiness.checkAgainAtMs);
     const ready = readiness.ready && record.state === 'running' && !isDraining;
-    replica.observe(recordKey.container(replica.self, id), { ...record, ready });
+    replica.observe(recordKey.container(replica.self, id), {
+      ...record,
+      ready,
+      ...(cause === undefined ? {} : { cause }),
+      ...(signalMs === 0 ? {} : { signalMs }),
+    });
   }
 
   #readinessOf(id: string, record: ContainerRecord, tracked: Tracked): Readiness {

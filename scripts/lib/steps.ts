@@ -15,18 +15,23 @@ export async function run(
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with exit code ${code}`);
 }
 
-/** Like `run`, but gives the exit code; a signal counts as 1. */
+/**
+ * Like `run`, but gives the exit code; a signal counts as 1. With `onOutput` its standard output goes
+ * there, and only there.
+ */
 export function exitCode(
   command: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  onOutput?: (chunk: Buffer) => void,
 ): Promise<number> {
   return new Promise((done, failed) => {
     const child = spawn(command, args, {
       cwd: root,
-      stdio: ['ignore', 'inherit', 'inherit'],
+      stdio: ['ignore', onOutput === undefined ? 'inherit' : 'pipe', 'inherit'],
       env: { ...process.env, ...env, PATH: `${root}/node_modules/.bin:${process.env.PATH ?? ''}` },
     });
+    if (onOutput !== undefined) child.stdout?.on('data', onOutput);
     const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
     process.once('SIGINT', forward);
     process.once('SIGTERM', forward);

@@ -36,6 +36,16 @@ export const commandTable: readonly CommandEntry[] = [
   ),
   entry('exec', 'Run a command in a running container', () => import('./commands/exec.ts')),
   entry('scale', 'Set the number of replicas of services', () => import('./commands/scale.ts')),
+  entry('stop', 'Stop services; their containers are kept', () => import('./commands/stop.ts')),
+  entry('start', 'Start stopped services', () => import('./commands/start.ts')),
+  entry('restart', 'Restart services, replica by replica', () => import('./commands/restart.ts')),
+  entry('kill', 'Send a signal to containers', () => import('./commands/kill.ts')),
+  entry('rm', 'Remove containers that have ended', () => import('./commands/rm.ts')),
+  entry(
+    'wait',
+    'Wait for the rollout, or until services have ended',
+    () => import('./commands/wait.ts'),
+  ),
   entry('config', 'Print the project as it was understood', () => import('./commands/config.ts'), [
     'convert',
   ]),

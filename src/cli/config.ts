@@ -55,6 +55,8 @@ export interface ConfigIo {
   readonly reader: ProjectReader;
   stdout(text: string): void;
   stderr(text: string): void;
+  /** As hexadecimal digits. */
+  sha256(text: string): string;
   /** Writes the file named by `--output`. */
   writeFile?(path: string, text: string): void;
 }
@@ -120,7 +122,9 @@ function answerOf(options: ConfigOptions, io: ConfigIo): string {
     const models = Object.values(load(all).project.models ?? {});
     return lines(models.map((model) => memberOf(model ?? null, 'model')).filter(isText));
   }
-  if (options.hash !== undefined && options.hash !== '') return hashes(options.hash, load(all));
+  if (options.hash !== undefined && options.hash !== '') {
+    return hashes(options.hash, load(all), io);
+  }
   if (options.profileNames === true) return lines(profileNames(load()));
   if (options.images === true) {
     const { project } = load();
@@ -178,7 +182,7 @@ function toJsonText(value: Json): string {
   return `${text}\n`;
 }
 
-function hashes(names: string, { project }: LoadResult): string {
+function hashes(names: string, { project }: LoadResult, io: ConfigIo): string {
   const wanted = names === '*' ? Object.keys(project.services) : names.split(',');
   return lines(
     wanted.sort().map((name) => {
@@ -186,7 +190,7 @@ function hashes(names: string, { project }: LoadResult): string {
       if (service === undefined) {
         throw new TscError('E_COMPOSE_CONSISTENCY', `no such service: ${name}: not found`);
       }
-      return `${name} ${serviceHash(service)}`;
+      return `${name} ${serviceHash(service, (text) => io.sha256(text))}`;
     }),
   );
 }

@@ -27,12 +27,17 @@ function stepText({ action }: PlannedStep, snapshot: Snapshot): string {
     case 'restart':
     case 'drain':
     case 'stop':
+    case 'kill':
     case 'remove':
       return `${action.name} ${nameOf(action.arguments.containerId)}: ${action.reason}`;
     case 'rename':
       return `rename ${nameOf(action.arguments.containerId)} to ${action.arguments.name}`;
     case 'removeVolume':
       return `remove volume ${action.arguments.volume}: ${action.reason}`;
+    case 'writeVerdict':
+      return `judge the rollout of ${action.arguments.service}: ${action.arguments.verdict.result}`;
+    case 'recordDone':
+      return `note that ${action.arguments.service}-${action.arguments.slot} is done`;
     case 'reportFailure':
       return `report ${action.arguments.service}-${action.arguments.slot}: ${action.arguments.why}`;
   }

@@ -12,15 +12,20 @@ export type Loaded = LoadResult;
 /**
  * Loads the project and prints the loader's warnings.
  * @param services named on the command line: the profiles that they need are switched on
+ * @param isUnresolved leaves paths as they are written; its warnings have been printed before
  * @throws TscError E_COMPOSE_…
  */
-export async function loadFor(cli: Cli, services: readonly string[] = []): Promise<Loaded> {
+export async function loadFor(
+  cli: Cli,
+  services: readonly string[] = [],
+  { isUnresolved = false }: { readonly isUnresolved?: boolean } = {},
+): Promise<Loaded> {
   const [{ loadProject }, { FsReader }] = await Promise.all([
     import('../compose/index.ts'),
     import('./fs-reader.ts'),
   ]);
   const reader = new FsReader();
-  const options = loadOptions(cli);
+  const options = { ...loadOptions(cli), skipPathResolution: isUnresolved };
   let loaded = loadProject(options, reader);
   // Not the loader's own selection: services that are left out would look like orphans.
   const switchedOn = services.flatMap((name) => loaded.disabledServices[name]?.profiles ?? []);
@@ -28,6 +33,7 @@ export async function loadFor(cli: Cli, services: readonly string[] = []): Promi
     const profiles = [...(options.profiles ?? []), ...switchedOn];
     loaded = loadProject({ ...options, profiles }, reader);
   }
+  if (isUnresolved) return loaded;
   const paint = painter(cli, cli.io.stderr);
   for (const warning of loaded.warnings)
     say(cli.io.stderr, `${paint('yellow', 'warning')}: ${warning}`);

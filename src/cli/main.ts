@@ -137,7 +137,10 @@ function processIo(): Io {
     throw error;
   });
   return {
-    stdin: process.stdin,
+    // Opened only by the commands that read it.
+    get stdin() {
+      return process.stdin;
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,

@@ -4,12 +4,16 @@
  * and inspect are ordinary dockerode calls wherever the container is.
  */
 import type Dockerode from 'dockerode';
+import { TscError } from '../lib/errors.ts';
 import type {
   ChangeAnswer,
   DownRequest,
+  HereAnswer,
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  OperateAnswer,
+  OperateRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -17,7 +21,7 @@ import type {
 } from '../model/api.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { questionTimeoutMs } from './limits.ts';
-import { requestJson } from './request.ts';
+import type { JsonRequest } from './request.ts';
 import type { WatchOptions } from './watch.ts';
 
 export type FollowOptions = Omit<WatchOptions, 'socketPath' | 'signal'>;
@@ -64,6 +68,25 @@ export class AgentClient {
     return this.#post<ChangeAnswer>(path, request, signal);
   }
 
+  /** Whether this command runs on the agent's machine and sees the same files. */
+  async isHere(folder: string, signal?: AbortSignal): Promise<boolean> {
+    const { hereRequest } = await import('./here.ts');
+    const request = await hereRequest(this.socketPath, folder);
+    try {
+      return (await this.#post<HereAnswer>('/v1/here', request, signal)).isHere;
+    } catch (error) {
+      // An agent that does not know the question takes every command for one of its machine.
+      if (error instanceof TscError && error.code === 'E_ROUTE_NOT_FOUND') return true;
+      throw error;
+    }
+  }
+
+  /** `stop`, `start`, `restart`, `kill` and `rm`. */
+  operate(project: string, request: OperateRequest, signal?: AbortSignal): Promise<OperateAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/operate`;
+    return this.#post<OperateAnswer>(path, request, signal);
+  }
+
   init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {
     return this.#post<InfoAnswer>('/v1/cluster/init', request, signal);
   }
@@ -93,11 +116,17 @@ export class AgentClient {
   async #get<T>(path: string, signal: AbortSignal | undefined): Promise<T> {
     const { socketPath } = this;
     const timeoutMs = questionTimeoutMs;
-    return (await requestJson({ socketPath, method: 'GET', path, timeoutMs, signal })) as T;
+    return (await ask({ socketPath, method: 'GET', path, timeoutMs, signal })) as T;
   }
 
   async #post<T>(path: string, body: unknown, signal: AbortSignal | undefined): Promise<T> {
     const { socketPath } = this;
-    return (await requestJson({ socketPath, method: 'POST', path, body, signal })) as T;
+    return (await ask({ socketPath, method: 'POST', path, body, signal })) as T;
   }
+}
+
+/** HTTP is loaded when it is needed: many commands never ask the agent. */
+async function ask(request: JsonRequest): Promise<unknown> {
+  const { requestJson } = await import('./request.ts');
+  return requestJson(request);
 }

@@ -301,12 +301,13 @@ function convertPorts(value: Value, path: KeyPath, scope: Scope): Value {
   const ports: Value[] = [];
   for (const [index, entry] of value.entries()) {
     if (isDict(entry)) ports.push(entry);
-    else if (isInteger(entry)) ports.push(...portDicts(String(entry)));
+    else if (isInteger(entry)) ports.push(...portDicts(String(entry), scope));
     else if (typeof entry !== 'string') throw invalid(path, entry);
     else {
       try {
-        ports.push(...portDicts(entry));
+        ports.push(...portDicts(entry, scope));
       } catch (error) {
+        if (error instanceof TscError && error.code === 'E_COMPOSE_TOO_LARGE') throw error;
         if (scope.isRaw && error instanceof TscError) return value;
         throw placed(error, [...path, index]);
       }
@@ -315,8 +316,8 @@ function convertPorts(value: Value, path: KeyPath, scope: Scope): Value {
   return ports;
 }
 
-function portDicts(spec: string): Dict[] {
-  return parsePort(spec).map((port) =>
+function portDicts(spec: string, { context }: Scope): Dict[] {
+  return parsePort(spec, (count) => context.countPorts(count)).map((port) =>
     // Port 0 is no port: it counts as left out, which is refused later.
     dictOf(Object.entries(port).filter(([key, value]) => key !== 'target' || value !== 0)),
   );

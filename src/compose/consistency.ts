@@ -280,21 +280,25 @@ function checkSecrets(project: Project, fail: Fail): void {
 
 function checkCycles(project: Project, fail: Fail): void {
   const done = new Set<string>();
-  const visit = (name: string, trail: readonly string[]): void => {
+  /** The services between the first one and the one looked at, in order. */
+  const trail = new Set<string>();
+  const visit = (name: string): void => {
     if (done.has(name)) return;
-    const start = trail.indexOf(name);
-    if (start >= 0) {
-      const cycle = [...trail.slice(start), name].join(' -> ');
+    if (trail.has(name)) {
+      const names = [...trail];
+      const cycle = [...names.slice(names.indexOf(name)), name].join(' -> ');
       fail(
         `dependency cycle detected: ${cycle}`,
         ['services', name, 'depends_on'],
         'E_COMPOSE_CYCLE',
       );
     }
+    trail.add(name);
     for (const other of Object.keys(project.services[name]?.depends_on ?? {})) {
-      if (Object.hasOwn(project.services, other)) visit(other, [...trail, name]);
+      if (Object.hasOwn(project.services, other)) visit(other);
     }
+    trail.delete(name);
     done.add(name);
   };
-  for (const name of Object.keys(project.services)) visit(name, []);
+  for (const name of Object.keys(project.services)) visit(name);
 }

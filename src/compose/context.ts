@@ -2,9 +2,11 @@
  * What every step of loading needs: how files are read, what was warned about, where a key stands
  * in which file. One context lives for one call of the loader and is shared by included files.
  */
+import { isUtf8 } from 'node:buffer';
 import { posix } from 'node:path';
 import { type ErrorCode, type Place, TscError } from '../lib/errors.ts';
 import { FaultAt } from './fault.ts';
+import { maxFileBytes, maxPorts, tooLarge } from './limits.ts';
 import type { KeyPath } from './value.ts';
 import type { Located, SourceFile } from './yaml-source.ts';
 
@@ -36,11 +38,22 @@ export class LoadContext implements Positions {
   readonly warnings: string[] = [];
   readonly #sources: SourceFile[] = [];
   #stdin: string | undefined;
+  #portCount = 0;
+  /** What is being read, or was last. */
+  #lastFile: string | undefined;
 
   constructor(reader: ProjectReader, cwd: string, home: string | undefined) {
-    this.reader = reader;
+    this.reader = withCodes(reader);
     this.cwd = cwd;
     this.home = home;
+  }
+
+  /** Counts ports of ranges that are written out. */
+  countPorts(count: number): void {
+    this.#portCount += count;
+    if (this.#portCount > maxPorts) {
+      throw tooLarge(`the ranges under ports have more than ${maxPorts} ports`);
+    }
   }
 
   /** Each distinct warning is given once. */
@@ -99,11 +112,20 @@ export class LoadContext implements Positions {
     }
   }
 
-  /** Runs a step, and adds the place to a fault that knows only its path. */
+  /**
+   * Runs a step, and adds the place to a fault that knows only its path. What is nested so deep, or
+   * grows so long, that the engine gives up is a fault of the file as well.
+   */
   placing<T>(run: () => T): T {
     try {
       return run();
     } catch (error) {
+      if (error instanceof RangeError) {
+        throw new TscError('E_COMPOSE_TOO_LARGE', `nested too deep: ${error.message}`, {
+          cause: error,
+          ...(this.#lastFile === undefined ? {} : { where: { file: this.#lastFile } }),
+        });
+      }
       if (!(error instanceof FaultAt) || error.where !== undefined) throw error;
       throw this.error(error.code, error.message, error.path, error.hint);
     }
@@ -120,6 +142,7 @@ export class LoadContext implements Positions {
       return this.#stdin;
     }
     const absolute = this.absolute(path);
+    this.#lastFile = absolute;
     if (this.reader.isDirectory(absolute)) {
       throw new TscError('E_COMPOSE_FILE_MISSING', `read ${absolute}: is a directory`);
     }
@@ -131,11 +154,36 @@ export class LoadContext implements Positions {
   }
 }
 
+/** A disk that refuses (no permission, too many links) is not a fault of ours. */
+function withCodes(reader: ProjectReader): ProjectReader {
+  const guard = <T>(path: string, read: () => T): T => {
+    try {
+      return read();
+    } catch (cause) {
+      if (cause instanceof TscError) throw cause;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new TscError('E_COMPOSE_FILE_UNREADABLE', `cannot read ${path}: ${why}`, {
+        where: { file: path },
+        cause,
+      });
+    }
+  };
+  return {
+    readFile: (path) => guard(path, () => reader.readFile(path)),
+    isDirectory: (path) => guard(path, () => reader.isDirectory(path)),
+    realPath: (path) => guard(path, () => reader.realPath?.(path)),
+    ...(reader.readStdin === undefined
+      ? {}
+      : { readStdin: () => guard('-', () => reader.readStdin?.() ?? new Uint8Array()) }),
+  };
+}
+
 /** UTF-8 only: a file with other bytes is refused instead of being garbled. */
 export function decodeText(path: string, bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw new TscError('E_COMPOSE_SYNTAX', `yaml: ${path}: invalid UTF-8`, { cause });
+  if (bytes.length > maxFileBytes) {
+    throw tooLarge(`the file has more than ${maxFileBytes} bytes`, path);
   }
+  // Not TextDecoder: Node loads it when it is first used, which takes longer than reading a file.
+  if (isUtf8(bytes)) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
+  throw new TscError('E_COMPOSE_SYNTAX', `yaml: ${path}: invalid UTF-8`, { where: { file: path } });
 }

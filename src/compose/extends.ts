@@ -10,16 +10,18 @@ import { applyResets, type ResetPaths } from './resets.ts';
 import { isRemoteResource, resolvePaths } from './resolve-paths.ts';
 import { cloneValue, type Dict, dictOf, isDict, printValue, type Value } from './value.ts';
 
+/** A service that is being completed, and the one that extends it. */
 interface Link {
   readonly file: string;
   readonly service: string;
+  readonly from: Link | undefined;
 }
 
 interface Scope {
   readonly loader: Loader;
   /** The file whose services are being completed, for messages. */
   readonly file: string;
-  readonly trail: readonly Link[];
+  readonly trail: Link | undefined;
   readonly resets: ResetPaths;
 }
 
@@ -28,7 +30,7 @@ export function applyExtends(dict: Dict, loader: Loader, file: string, resets: R
   const { services } = dict;
   if (services === undefined) return;
   if (!isDict(services)) throw new TscError('E_COMPOSE_SYNTAX', 'services must be a mapping');
-  const scope: Scope = { loader, file, trail: [], resets };
+  const scope: Scope = { loader, file, trail: undefined, resets };
   for (const name of Object.keys(services)) services[name] = complete(name, services, scope);
 }
 
@@ -54,7 +56,7 @@ function complete(name: string, services: Dict, scope: Scope): Value {
       ['services', name, 'extends'],
     );
   }
-  const trail = follow(scope.trail, { file: base.file, service: name });
+  const trail = follow({ file: base.file, service: name, from: scope.trail });
   const completed = complete(ref, base.services, { ...scope, trail, resets: base.resets });
   if (!isDict(completed)) return service;
   const source = cloneValue(completed);
@@ -78,15 +80,18 @@ function readExtends(value: Value, name: string): { ref: string; path: string | 
   return { ref: value.service, path };
 }
 
-function follow(trail: readonly Link[], next: Link): readonly Link[] {
-  const chain = [...trail, next];
-  if (trail.some((link) => link.file === next.file && link.service === next.service)) {
-    const lines = chain.map(
-      (link, i) => `  ${i === 0 ? '' : 'extends '}${link.service} in ${link.file}`,
-    );
+/** @throws E_COMPOSE_CYCLE when the same service stands on the way here already */
+function follow(next: Link): Link {
+  for (let link = next.from; link !== undefined; link = link.from) {
+    if (link.file !== next.file || link.service !== next.service) continue;
+    const chain: Link[] = [];
+    for (let part: Link | undefined = next; part !== undefined; part = part.from) chain.push(part);
+    const lines = chain
+      .reverse()
+      .map(({ service, file }, i) => `  ${i === 0 ? '' : 'extends '}${service} in ${file}`);
     throw new TscError('E_COMPOSE_CYCLE', ['Circular reference:', ...lines].join('\n'));
   }
-  return chain;
+  return next;
 }
 
 function loadBase(

@@ -3,7 +3,6 @@
  * the names of its images. A service's extensions are kept in the project but not shown in JSON, as
  * the reference does.
  */
-import { createHash } from 'node:crypto';
 import { Document, visit } from 'yaml';
 import type { Json, Project, Service } from '../model/project.ts';
 import { objectOf } from './decode.ts';
@@ -161,8 +160,10 @@ function hideResolvedContent(configs: Json): Json {
 /**
  * The configuration hash of a service: two services with the same hash need not be recreated.
  * Byte for byte that of Docker Compose, whose label carries it.
+ * @param sha256 as hexadecimal digits; given from outside, because loading node:crypto takes as long
+ *   as loading a project
  */
-export function serviceHash(service: Service): string {
+export function serviceHash(service: Service, sha256: (text: string) => string): string {
   const { build: _b, pull_policy: _p, scale: _s, depends_on: _d, profiles: _f, ...rest } = service;
   const { deploy } = rest;
   const { replicas: _r, ...deployed } = deploy ?? {};
@@ -173,7 +174,7 @@ export function serviceHash(service: Service): string {
     const value = memberOf(shown, key);
     if (value !== undefined) ordered[key] = freeMaps.has(key) ? sortKeys(value) : value;
   }
-  return createHash('sha256').update(goJson(ordered)).digest('hex');
+  return sha256(goJson(ordered));
 }
 
 function memberOf(value: Json, key: string): Json | undefined {

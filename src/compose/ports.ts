@@ -20,8 +20,14 @@ interface Range {
   readonly end: number;
 }
 
-/** Reads a short port. */
-export function parsePort(spec: string): PortSpec[] {
+/**
+ * Reads a short port.
+ * @param announce called with the number of ports before they are made; may throw
+ */
+export function parsePort(
+  spec: string,
+  announce: (count: number) => void = () => undefined,
+): PortSpec[] {
   const parts = spec.split(':');
   const container = parts.pop() ?? '';
   const host = parts.pop() ?? '';
@@ -37,6 +43,7 @@ export function parsePort(spec: string): PortSpec[] {
   if (published !== undefined && published.end - published.start + 1 !== count && count > 1) {
     throw fault(`invalid ranges specified for container and host Ports: ${targets} and ${host}`);
   }
+  if (count > 1) announce(count);
   const ports: PortSpec[] = [];
   for (let i = 0; i < count; i++) {
     ports.push({

@@ -5,6 +5,8 @@
  * for in the whole match); they are those of the reference implementation, and files rely on them.
  */
 
+import { maxTemplateLength, maxTextLength, tooLarge } from './limits.ts';
+
 export type Lookup = (name: string) => string | undefined;
 
 export interface TemplateOptions {
@@ -49,7 +51,18 @@ type Operator = (typeof operators)[number];
  */
 export function substitute(template: string, options: TemplateOptions): string {
   if (!template.includes('$')) return template;
-  return template.replace(expression, (match) => replaceOne(match, template, options));
+  if (template.length > maxTemplateLength) {
+    throw tooLarge(`a text with variables has more than ${maxTemplateLength} characters`);
+  }
+  let length = template.length;
+  return template.replace(expression, (match) => {
+    const value = replaceOne(match, template, options);
+    length += value.length;
+    if (length > maxTextLength + template.length) {
+      throw tooLarge(`a text grows by its variables to more than ${maxTextLength} characters`);
+    }
+    return value;
+  });
 }
 
 function replaceOne(match: string, template: string, options: TemplateOptions): string {

@@ -7,6 +7,8 @@
  * Keeps the syntax tree, so that a message can name line and column of any key.
  */
 import {
+  Composer,
+  type CST,
   type Document,
   isAlias,
   isMap,
@@ -14,21 +16,17 @@ import {
   isPair,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
-  parseAllDocuments,
+  Parser,
   type Scalar,
   type YAMLMap,
 } from 'yaml';
 import { type ErrorCode, type Place, TscError } from '../lib/errors.ts';
 import { resolvePlain, resolveTagged } from './go-scalar.ts';
+import { maxNodes, maxTokens, tooLarge } from './limits.ts';
 import { type Dict, isDict, type KeyPath, newDict, type Value } from './value.ts';
-
-/**
- * Nodes of one document with its aliases written out. The largest real file known has 10,000;
- * a million still loads in seconds, and is far from what nested aliases make of a short file.
- */
-export const maxNodes = 1_000_000;
 
 export interface SourceDocument {
   readonly value: Value;
@@ -52,7 +50,7 @@ export interface Located {
 /** Parses all documents of a file. */
 export function parseSource(file: string, text: string): SourceFile {
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, {
+  const composer = new Composer({
     schema: 'failsafe',
     resolveKnownTags: false,
     uniqueKeys: false,
@@ -61,8 +59,7 @@ export function parseSource(file: string, text: string): SourceFile {
     logLevel: 'silent',
     lineCounter: lines,
   });
-  // An empty file is no document at all, and parseAllDocuments then answers with an empty array.
-  const documents: Document[] = Array.isArray(parsed) ? [...parsed] : [];
+  const documents: Document[] = [...composer.compose(countedTokens(file, text, lines))];
   const source = new Source(file, text, lines);
   return {
     file,
@@ -79,6 +76,20 @@ export function parseSource(file: string, text: string): SourceFile {
       return best;
     },
   };
+}
+
+/** What the YAML parser reads, as long as it is not too much: the tree is far larger than the text. */
+function* countedTokens(file: string, text: string, lines: LineCounter): Generator<CST.Token> {
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  let count = 0;
+  for (const token of new Lexer().lex(text)) {
+    if (++count > maxTokens) {
+      throw tooLarge(`the file has more than ${maxTokens} words and signs`, file);
+    }
+    yield* parser.next(token);
+  }
+  yield* parser.end();
 }
 
 class Source {

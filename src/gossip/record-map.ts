@@ -19,8 +19,11 @@ import { tombstoneLifeMs } from './limits.ts';
 /** Kinds whose keys name the only machine that may write them. */
 export const singleWriterKinds: ReadonlySet<string> = new Set(['m', 'links', 'c', 'fail']);
 
-/** Kinds whose tombstones are dropped after a while; their owner corrects a late peer. */
-const expiringKinds: ReadonlySet<string> = new Set(['c', 'fail']);
+/**
+ * Kinds whose tombstones are dropped after a while: their owner corrects a late peer, or they are
+ * of a past that nothing refers to, and are collected again when a late peer brings them back.
+ */
+const expiringKinds: ReadonlySet<string> = new Set(['c', 'fail', 'rev', 'hist', 'verdict', 'done']);
 
 /** The only machine that may write a key; undefined when every member may. */
 export function writerOf(key: string): string | undefined {

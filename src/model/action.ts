@@ -3,6 +3,7 @@
  * exhaustive record over their names, so a new action does not compile until it can be carried out.
  */
 import type { RolloutId, ServiceHash, Slot } from './ids.ts';
+import type { VerdictRecord } from './record.ts';
 
 export interface ActionArguments {
   /** Makes image, network and volumes available, then creates and starts a container. */
@@ -24,8 +25,14 @@ export interface ActionArguments {
   /** Takes a container out of DNS, firewall and ingress before it is stopped. */
   readonly drain: { readonly containerId: string };
   readonly stop: { readonly containerId: string; readonly graceMs: number };
-  /** Stops if needed, then removes, with its anonymous volumes. */
-  readonly remove: { readonly containerId: string; readonly graceMs: number };
+  /** Sends a signal and waits for nothing; `atMs` names the order, which is carried out once. */
+  readonly kill: { readonly containerId: string; readonly signal: string; readonly atMs: number };
+  /** Stops if needed, then removes, with its anonymous volumes unless they are to be kept. */
+  readonly remove: {
+    readonly containerId: string;
+    readonly graceMs: number;
+    readonly keepsVolumes?: boolean;
+  };
   /** Gives the kept container its lasting name after its predecessor has gone. */
   readonly rename: { readonly containerId: string; readonly name: string };
   readonly removeVolume: { readonly project: string; readonly volume: string };
@@ -38,6 +45,21 @@ export interface ActionArguments {
     readonly containerId: string | null;
     readonly why: string;
     readonly exitCode: number | null;
+  };
+  /** Writes `verdict/`, once: how the rollout ended. */
+  readonly writeVerdict: {
+    readonly project: string;
+    readonly service: string;
+    readonly rollout: RolloutId;
+    readonly verdict: VerdictRecord;
+  };
+  /** Writes `done/`: the slot ran to its end and is not to run again. */
+  readonly recordDone: {
+    readonly project: string;
+    readonly service: string;
+    readonly slot: Slot;
+    readonly rollout: RolloutId;
+    readonly atMs: number;
   };
 }
 

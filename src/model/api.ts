@@ -14,11 +14,45 @@ export interface UpRequest {
   readonly removeOrphans: boolean;
   readonly isDryRun: boolean;
   readonly forceRecreate: boolean;
+  /** A rollout of this change that fails pauses, whatever the file says. */
+  readonly noRollback?: boolean;
   /** Content of secrets and configs, base64, under "secret/<name>" or "config/<name>". */
   readonly contents: Readonly<Record<string, string>>;
   readonly workingDir: string;
   readonly composeFiles: readonly string[];
   readonly user?: string;
+  /**
+   * Sources of bind mounts that the file writes relative to itself, as absolute paths; those below
+   * `workingDir` may be missing here.
+   */
+  readonly relativeBinds?: readonly string[];
+}
+
+/** `POST /v1/here`: is this the machine where the command runs, with the same files? */
+export interface HereRequest {
+  /** What the command read beside the socket; undefined when there is nothing. */
+  readonly token?: string;
+  readonly folder: string;
+  /** Device, inode and times of the folder, as the command sees them (client/here.ts). */
+  readonly identity: string;
+}
+
+export interface HereAnswer {
+  readonly isHere: boolean;
+}
+
+/** `POST /v1/facts`: what placing data needs to know of a machine. */
+export interface FactsRequest {
+  /** Absolute paths that are looked for. */
+  readonly paths: readonly string[];
+}
+
+export interface FactsAnswer {
+  /** Those of the paths that exist. */
+  readonly existing: readonly string[];
+  /** Where the engine keeps volumes. */
+  readonly freeDiskBytes: number;
+  readonly freeMemoryBytes: number;
 }
 
 export interface UpAnswer {
@@ -48,6 +82,34 @@ export interface DownRequest {
 
 export interface ScaleRequest {
   readonly scale: Readonly<Record<string, number>>;
+}
+
+/** What is done to services that exist, without changing their definition. */
+export type OperationName = 'stop' | 'start' | 'restart' | 'kill' | 'remove';
+
+export interface OperateRequest {
+  readonly act: OperationName;
+  /** Empty: all. */
+  readonly services: readonly string[];
+  /** For stop and restart, instead of `stop_grace_period`. */
+  readonly graceMs?: number;
+  /** For kill: "SIGHUP". */
+  readonly signal?: string;
+  /** For restart and kill: only this slot. */
+  readonly slot?: string;
+  /** For restart: without the services that follow (`depends_on: … restart: true`). */
+  readonly withoutDependents?: boolean;
+  /** For remove: what runs is stopped first. */
+  readonly stopsFirst?: boolean;
+  /** For remove: with anonymous volumes. */
+  readonly withVolumes?: boolean;
+  readonly user?: string;
+}
+
+export interface OperateAnswer extends ChangeAnswer {
+  /** Services that this concerns, those that were added to the named ones included. */
+  readonly services: readonly string[];
+  readonly notes: readonly string[];
 }
 
 export interface ChangeAnswer {

@@ -15,6 +15,25 @@ export const label = {
   system: 'tsc-compose.system',
 } as const;
 
+/** A file beside the agent's socket that shows a command that it runs on the same machine. */
+export const hereFileName = 'here';
+
+/**
+ * The source of a bind mount whose files came with the change, as the cluster's own copy named by
+ * its content. No engine takes such a path, so an agent that knows no copies fails with a reason
+ * instead of mounting something else.
+ */
+const copyPrefix = 'tsc-compose-copy:';
+
+export function copySource(hash: string): string {
+  return `${copyPrefix}${hash}`;
+}
+
+/** The hash that a mount's source names; undefined when it is a path. */
+export function copyHashOf(source: string | undefined): string | undefined {
+  return source?.startsWith(copyPrefix) === true ? source.slice(copyPrefix.length) : undefined;
+}
+
 /** Labels of `docker compose`, which other tools read. */
 export const composeLabel = {
   project: 'com.docker.compose.project',

@@ -168,6 +168,8 @@ export interface Deploy {
   };
   readonly update_config?: UpdateConfig;
   readonly rollback_config?: UpdateConfig;
+  /** Of a job: how many of its runs may go on at a time. */
+  readonly 'x-max-concurrent'?: number;
 }
 
 export interface UpdateConfig {

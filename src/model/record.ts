@@ -109,6 +109,8 @@ export interface ResolvedImage {
   readonly reference: string;
   /** Identity of the image as the engines report it, by platform ("linux/amd64"). */
   readonly ids: Readonly<Record<string, string>>;
+  /** What the registry called it when the change was accepted, by platform: "sha256:…". */
+  readonly digests?: Readonly<Record<string, string>>;
 }
 
 /** `app/<project>`: the small pointer that names everything else. A tombstone means `down`. */
@@ -127,6 +129,9 @@ export interface PointerRecord {
    * another without naming it here was made on the other side of a partition.
    */
   readonly ancestors?: readonly string[];
+  /** Hash of the revision that this change brought, and what made it: for `history`. */
+  readonly revision?: string;
+  readonly act?: HistoryRecord['act'];
 }
 
 export interface PointerService {
@@ -138,9 +143,25 @@ export interface PointerService {
   readonly slots: Readonly<Record<Slot, MachineId>>;
   /** Machine that a bind mount of the author's folder ties the service to. */
   readonly pinned?: MachineId;
+  /** The newest definition that every replica was ready with, and the hash of its containers. */
   readonly lastGoodRevision?: string;
+  readonly lastGoodHash?: ServiceHash;
+  /** This rollout goes back to an earlier definition: `rollback_config` holds. */
+  readonly isRollback?: boolean;
+  /** `up --no-rollback`: when it fails it pauses, whatever the file says. */
+  readonly noRollback?: boolean;
+  /** Where the absolute paths that the service mounts were found when the change was accepted. */
+  readonly paths?: PathPlaces;
   /** Machines that the acceptor could not reach: until they are back, what runs there is passed over. */
   readonly away?: readonly MachineId[];
+}
+
+/** Which machines have the paths that a service mounts; one of the two, or neither. */
+export interface PathPlaces {
+  /** Only these: the others, and those that join later, do not have them as far as is known. */
+  readonly on?: readonly MachineId[];
+  /** All but these (global services, which follow machines that join). */
+  readonly notOn?: readonly MachineId[];
 }
 
 /**
@@ -189,6 +210,37 @@ export interface OperationRecord {
   readonly stopped?: boolean;
   /** Containers started before this moment are restarted. */
   readonly restartAtMs?: number;
+  /** As `restartAtMs`, of single slots. */
+  readonly restarts?: Readonly<Record<Slot, number>>;
+  /** Containers that have ended, and were started before this moment, are started. */
+  readonly startAtMs?: number;
+  /** Instead of `stop_grace_period`, for what this operation stops or restarts. */
+  readonly graceMs?: number;
+  /** Sent once to every running container that had not been sent it. */
+  readonly kill?: SignalOrder;
+  /** Containers that do not run, and had ended before this moment, are removed. */
+  readonly removeAtMs?: number;
+  /** With their anonymous volumes. */
+  readonly removeVolumes?: boolean;
+  /** Who asked for the last change of this record, when, and for what: shown by `why`. */
+  readonly by?: OperationAuthor;
+}
+
+/** A signal for running containers. */
+export interface SignalOrder {
+  /** As the engine takes it: "SIGHUP". */
+  readonly signal: string;
+  readonly atMs: number;
+  /** Only these; absent: all. */
+  readonly slots?: readonly Slot[];
+}
+
+export interface OperationAuthor {
+  readonly machine: MachineId;
+  readonly user?: string;
+  readonly atMs: number;
+  /** "stop", "scale to 3" */
+  readonly act: string;
 }
 
 export type ContainerState =
@@ -230,17 +282,86 @@ export interface ContainerRecord {
   readonly aliases: readonly string[];
   /** Compose network name to aliases there; which networks it is a member of. */
   readonly networks: Readonly<Record<string, readonly string[]>>;
+  /** What the agent did with it last. */
+  readonly cause?: ContainerCause;
+  /** The order (its `atMs`) of the last signal that was sent to it. */
+  readonly signalMs?: number;
 }
 
-/** `fail/<machine>/<project>/<service>`: a step of the running rollout failed here. */
-export interface FailureRecord {
+/** An action of the agent on a container: what, why, and when it was begun. */
+export interface ContainerCause {
+  readonly what: string;
+  readonly why: string;
+  readonly atMs: number;
+}
+
+/** `fail/<machine>/<project>/<service>`: steps of the running rollout failed here. */
+export interface FailureRecord extends SlotFailure {
   readonly rollout: RolloutId;
+  /** Further slots of the same rollout; an older agent sees the first only. */
+  readonly more?: readonly SlotFailure[];
+}
+
+/** What one slot failed of. */
+export interface SlotFailure {
   readonly slot: Slot;
   readonly why: string;
   readonly exitCode: number | null;
   /** Last lines of the broken container. */
   readonly lastLines: readonly string[];
   readonly atMs: number;
+}
+
+/**
+ * `verdict/<project>/<service>/<rollout>`: how a rollout ended. Written once, by the machine whose
+ * turn it is (src/plan/verdict.ts), and never changed: what comes after `good` is healing.
+ */
+export interface VerdictRecord {
+  readonly result: VerdictResult;
+  readonly atMs: number;
+  /** With `rolled-back`: the definition that is in force again, and the hash of its containers. */
+  readonly revision?: string;
+  readonly hash?: ServiceHash;
+  /** What it was decided on; absent with `good`. */
+  readonly failure?: VerdictFailure;
+}
+
+export type VerdictResult = 'good' | 'paused' | 'rolled-back';
+
+export interface VerdictFailure extends SlotFailure {
+  readonly machine: MachineId;
+}
+
+/**
+ * `done/<project>/<service>/<slot>/<rollout>`, written by the machine that ran it: it ended with
+ * code 0 and is not to run again, even when its container is removed.
+ */
+export interface DoneRecord {
+  readonly machine: MachineId;
+  readonly atMs: number;
+}
+
+/**
+ * `hist/<project>/<id>`: one change of a project, written beside its pointer and kept when that is
+ * replaced. What `history` lists and `rollback` goes back to.
+ */
+export interface HistoryRecord {
+  /** hlc of the pointer: the order of changes. */
+  readonly pointerHlc: Hlc;
+  readonly atMs: number;
+  readonly author: { readonly machine: MachineId; readonly user?: string };
+  /** What the change was made by: a file, or going back to an earlier revision. */
+  readonly act: 'up' | 'rollback';
+  /** Hash in the key of the `rev/` record that the change brought. */
+  readonly revision: string;
+  /** Every service of the project as it was then. */
+  readonly services: Readonly<Record<string, HistoryService>>;
+}
+
+export interface HistoryService {
+  readonly revision: string;
+  readonly hash: ServiceHash;
+  readonly rollout: RolloutId;
 }
 
 /** Kinds of records whose losses are repaired by observation: they need no fsync. */
@@ -258,6 +379,11 @@ export const recordKey = {
   container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
   failure: (machine: MachineId, project: string, service: string): string =>
     `fail/${machine}/${project}/${service}`,
+  verdict: (project: string, service: string, rollout: RolloutId): string =>
+    `verdict/${project}/${service}/${rollout}`,
+  done: (project: string, service: string, slot: Slot, rollout: RolloutId): string =>
+    `done/${project}/${service}/${slot}/${rollout}`,
+  history: (project: string, id: string): string => `hist/${project}/${id}`,
 } as const;
 
 /** The first part of a key: "app/guestbook" is of kind "app". */

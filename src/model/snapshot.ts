@@ -3,8 +3,8 @@
  */
 import type { Waiting } from './action.ts';
 import type { MachineId } from './ids.ts';
-import type { LostChange } from './record.ts';
-import type { ContainerView, FailureView, MachineView } from './view.ts';
+import type { LostChange, VerdictRecord } from './record.ts';
+import type { ContainerView, FailureView, MachineView, TakenBack } from './view.ts';
 
 export interface Snapshot {
   readonly self: MachineId;
@@ -42,6 +42,12 @@ export interface ServiceSnapshot {
   readonly wantedCount: number;
   readonly isStopped: boolean;
   readonly isOrphan: boolean;
+  /** Containers started before this moment are still to be restarted. */
+  readonly restartAtMs?: number;
+  /** The same, of single slots. */
+  readonly restarts?: Readonly<Record<string, number>>;
+  /** Ended containers that were started before this moment are still to be started. */
+  readonly startAtMs?: number;
   /** Slot to the machine that owns it now. */
   readonly owners: Readonly<Record<string, MachineId>>;
   /** Exits with code 0 and `restart: no` count as done, not as broken. */
@@ -49,4 +55,16 @@ export interface ServiceSnapshot {
   readonly ports: readonly string[];
   /** Entries of `x-ports` as the file has them. */
   readonly xPorts: readonly string[];
+  /** Hash of the revision in force. */
+  readonly revision?: string;
+  /** How the running rollout ended; absent while it runs. */
+  readonly verdict?: VerdictRecord;
+  /** The rollout that failed and was taken back: the definition before it is in force again. */
+  readonly takenBack?: TakenBack;
+  /** Slots that ran to their end, also those whose container is gone. */
+  readonly doneSlots?: readonly string[];
+  /** Its replicas are there only when they have completed. */
+  readonly isJob?: boolean;
+  /** How long the file wants its replicas watched after their start. */
+  readonly monitorMs?: number;
 }

@@ -10,9 +10,11 @@ import type {
   LostChange,
   MachineVersions,
   OperationRecord,
+  PathPlaces,
   PointerRecord,
   PointerTombstone,
   RevisionRecord,
+  VerdictRecord,
 } from './record.ts';
 
 /**
@@ -104,11 +106,32 @@ export interface ServiceView {
   readonly isOrphan: boolean;
   readonly slots: Readonly<Record<Slot, MachineId>>;
   readonly pinned: MachineId | undefined;
+  /** Where the absolute paths that it mounts are; undefined when it mounts none. */
+  readonly paths?: PathPlaces | undefined;
   /** Machines that the acceptor of the running change could not reach. */
   readonly away: readonly MachineId[];
   /** Machine that holds the service's local volumes, if it uses any. */
   readonly volumeHome: MachineId | undefined;
   readonly operation: OperationRecord | undefined;
+  /** How the running rollout ended; absent while it runs. */
+  readonly verdict?: VerdictRecord;
+  /** Where a failure goes back to; absent with a first deploy. */
+  readonly lastGood?: { readonly revision: string; readonly hash: ServiceHash };
+  /** The rollout that the pointer names, when it failed and this definition is in force again. */
+  readonly takenBack?: TakenBack;
+  /** The running rollout goes back to an earlier definition. */
+  readonly isRollback?: boolean;
+  /** A failure pauses, whatever the file says (`up --no-rollback`). */
+  readonly noRollback?: boolean;
+  /** Slots that ran to their end in this rollout, and when. */
+  readonly done?: ReadonlyMap<Slot, number>;
+}
+
+export interface TakenBack {
+  readonly rollout: RolloutId;
+  readonly revision: string;
+  readonly hash: ServiceHash;
+  readonly verdict: VerdictRecord;
 }
 
 export interface ContainerView extends ContainerRecord {
@@ -118,7 +141,7 @@ export interface ContainerView extends ContainerRecord {
   readonly recordedMs: number;
 }
 
-export interface FailureView extends FailureRecord {
+export interface FailureView extends Omit<FailureRecord, 'more'> {
   readonly machine: MachineId;
   readonly project: string;
   readonly service: string;

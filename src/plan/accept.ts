@@ -9,9 +9,10 @@
  */
 import { TscError } from '../lib/errors.ts';
 import type { DownRequest, ScaleRequest, UpRequest } from '../model/api.ts';
-import type { MachineId, RolloutId, ServiceHash } from '../model/ids.ts';
+import type { MachineId, ServiceHash } from '../model/ids.ts';
 import type { Project, Service } from '../model/project.ts';
 import {
+  type OperationAuthor,
   type OperationRecord,
   type PointerRecord,
   type PointerService,
@@ -26,18 +27,25 @@ import { compareText } from '../view/order.ts';
 import { engineVolumeName, replicaCountOf, restartPolicyOf } from '../view/service-spec.ts';
 import { checkService, otherServices } from './accept-checks.ts';
 import { allocate } from './allocate.ts';
+import type { MachineFacts } from './bind-pins.ts';
 import { canonicalJson, shortHash } from './canonical.ts';
 import { conflictLines, nextAncestors, volumesOfConflicts } from './conflict.ts';
 import { serviceHash } from './hash.ts';
+import { type Identity, identityOf, imageIdentity, isAllUp, isChanged } from './identity.ts';
 import { ownersOf } from './owner.ts';
 import { placeableOf, refusal } from './place.ts';
+import { isRetired } from './retired.ts';
 
 export interface AcceptFacts {
   readonly self: MachineId;
   readonly nowMs: number;
   /** By service. */
   readonly images: Readonly<Record<string, ResolvedImage>>;
+  /** Files and room of the machines that have answered; undefined while nobody has been asked. */
+  readonly machines?: ReadonlyMap<MachineId, MachineFacts>;
   readonly newId: () => string;
+  /** The change goes back to an earlier definition. */
+  readonly isRollback?: boolean;
 }
 
 /** A record of an operation, to be written after the pointer so that it is newer. */
@@ -75,6 +83,8 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     project,
     selected,
     workingDir: request.workingDir,
+    relativeBinds: request.relativeBinds,
+    machines: facts.machines,
     images: facts.images,
     volumes: {
       ...volumesOfConflicts(before),
@@ -97,23 +107,27 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     const old = before?.services.get(name);
     const identity = identityOf(view, old, {
       baseHash: record.hashes[name] ?? '',
+      revision: record,
+      name,
       isForced: request.forceRecreate,
       newId: facts.newId,
     });
     const pin = allocation.pinned.get(name);
-    const lastGood = lastGoodRevision(view, before, name);
+    const paths = allocation.paths.get(name);
     services[name] = {
       revision: revisionHash,
       ...identity,
       slots: allocation.slots.get(name) ?? {},
       ...(pin === undefined ? {} : { pinned: pin }),
-      ...(lastGood === undefined ? {} : { lastGoodRevision: lastGood }),
+      ...(paths === undefined ? {} : { paths }),
+      ...rolloutFields(view, before, name, { request, facts, identity }),
       ...(away.length === 0 ? {} : { away }),
     };
-    if (isChanged(old, project, identity)) changed.push(name);
-    else if (old !== undefined && mustStartAgain(view, old)) {
-      const key = recordKey.operation(project.name, name);
-      operationsToWrite.push({ key, value: { restartAtMs: facts.nowMs } });
+    const spec = project.services[name] ?? {};
+    if (isChanged(old, spec, identity, replicaCountOf(spec))) changed.push(name);
+    const start = old?.hash === identity.hash ? startOrder(view, old, facts.nowMs) : undefined;
+    if (start !== undefined) {
+      operationsToWrite.push({ key: recordKey.operation(project.name, name), value: start });
     }
   }
   const untouched = [...(before?.services.values() ?? [])].filter(
@@ -137,6 +151,8 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
       volumes: allocation.volumes,
       orphans: request.removeOrphans ? [] : orphans,
       ancestors: nextAncestors(before),
+      revision: revisionHash,
+      act: facts.isRollback === true ? 'rollback' : 'up',
     },
     operationsToClear: [
       ...[...(before?.services.values() ?? [])]
@@ -235,11 +251,6 @@ function revisionRecord(project: Project, request: UpRequest, facts: AcceptFacts
   };
 }
 
-function imageIdentity(image: ResolvedImage | undefined, spec: Service): string {
-  const ids = Object.entries(image?.ids ?? {}).map(([platform, id]) => `${platform}=${id}`);
-  return ids.length > 0 ? ids.sort(compareText).join(' ') : (image?.reference ?? spec.image ?? '');
-}
-
 /** Services that this change leaves as they are: not asked for, switched off, or orphans. */
 function keptServices(
   before: ProjectView | undefined,
@@ -252,84 +263,77 @@ function keptServices(
   );
 }
 
-interface Identity {
-  readonly hash: ServiceHash;
-  readonly rollout: RolloutId;
-}
-
-/**
- * The hash alone tells containers apart. Where the same definition must give new containers, the
- * new rollout is added to the hash, and taken off again when definitions are compared.
- */
-function identityOf(
-  view: View,
-  old: ServiceView | undefined,
-  wanted: {
-    readonly baseHash: ServiceHash;
-    readonly isForced: boolean;
-    readonly newId: () => string;
-  },
-): Identity {
-  if (old === undefined) return { hash: wanted.baseHash, rollout: wanted.newId() };
-  const isSame = baseHashOf(old.hash) === wanted.baseHash;
-  if (isSame && !wanted.isForced && !hasFailed(view, old)) {
-    return { hash: old.hash, rollout: old.rollout };
-  }
-  const rollout = wanted.newId();
-  return { hash: isSame ? `${wanted.baseHash}-${rollout}` : wanted.baseHash, rollout };
-}
-
-function baseHashOf(hash: ServiceHash): ServiceHash {
-  return hash.split('-', 1)[0] ?? hash;
-}
-
-/** A rollout that broke is tried again by the next `up`, even when the file is the same. */
-function hasFailed(view: View, service: ServiceView): boolean {
-  const containers = containersOfService(view, service.project, service.name);
-  return view.failures.some(
-    (failure) =>
-      failure.project === service.project &&
-      failure.service === service.name &&
-      failure.rollout === service.rollout &&
-      !containers.some(
-        (container) =>
-          container.slot === failure.slot && container.hash === service.hash && container.ready,
-      ),
-  );
-}
-
-function isChanged(old: ServiceView | undefined, project: Project, identity: Identity): boolean {
-  if (old === undefined || old.hash !== identity.hash) return true;
-  const spec = project.services[old.name] ?? {};
-  if (old.replicaCount !== replicaCountOf(spec)) return true;
-  return canonicalJson(old.spec) !== canonicalJson(spec);
-}
-
 /** `up` starts what has ended, as `docker compose` does: stopped services and one-shot ones. */
-function mustStartAgain(view: View, service: ServiceView): boolean {
-  const containers = containersOfService(view, service.project, service.name);
+export function mustStartAgain(view: View, service: ServiceView): boolean {
+  const containers = containersOfService(view, service.project, service.name).filter(
+    (container) => !isRetired(service, container),
+  );
+  const hasRun = containers.length > 0 || (service.done?.size ?? 0) > 0;
   const { condition } = restartPolicyOf(service.spec);
   const isLeftAlone = service.isStopped || ['unset', 'no', 'on-failure'].includes(condition);
-  return (
-    isLeftAlone &&
-    containers.length > 0 &&
-    containers.every((container) => container.state === 'exited')
-  );
+  return isLeftAlone && hasRun && containers.every((container) => container.state === 'exited');
 }
 
-/** The newest revision with which every replica was ready. */
-function lastGoodRevision(
+/** What starts the containers of a service that have ended; undefined when there is none to start. */
+export function startOrder(
+  view: View,
+  service: ServiceView,
+  nowMs: number,
+): OperationRecord | undefined {
+  if (mustStartAgain(view, service)) return { restartAtMs: nowMs };
+  // Some still run, or run where the stop has not arrived: these are not disturbed.
+  return service.isStopped ? { startAtMs: nowMs } : undefined;
+}
+
+interface RolloutFacts {
+  readonly request: UpRequest;
+  readonly facts: AcceptFacts;
+  readonly identity: Identity;
+}
+
+/** What the pointer says about how the rollout proceeds; a rollout that goes on keeps it. */
+function rolloutFields(
   view: View,
   before: ProjectView | undefined,
   name: string,
-): string | undefined {
-  const service = before?.services.get(name);
-  if (service === undefined) return before?.pointer?.services[name]?.lastGoodRevision;
-  const ready = containersOfService(view, service.project, name).filter(
-    (container) => container.ready && container.hash === service.hash,
-  );
-  const isGood = service.replicaCount > 0 && ready.length >= service.replicaCount;
-  return isGood ? service.revisionHash : before?.pointer?.services[name]?.lastGoodRevision;
+  { request, facts, identity }: RolloutFacts,
+): Partial<PointerService> {
+  const old = before?.services.get(name);
+  const pointed = before?.pointer?.services[name];
+  if (old !== undefined && identity.rollout === old.rollout) {
+    const isRollback = old.isRollback === true ? { isRollback: true } : {};
+    // It went back, and the pointer says so from now on; where to is good already.
+    if (old.takenBack !== undefined) return isRollback;
+    const { lastGoodRevision, lastGoodHash, noRollback } = pointed ?? {};
+    return {
+      ...(lastGoodRevision === undefined ? {} : { lastGoodRevision }),
+      ...(lastGoodHash === undefined ? {} : { lastGoodHash }),
+      ...(noRollback === undefined ? {} : { noRollback }),
+      ...isRollback,
+    };
+  }
+  return {
+    ...lastGoodOf(view, old, pointed),
+    ...(request.noRollback === true ? { noRollback: true } : {}),
+    ...(facts.isRollback === true ? { isRollback: true } : {}),
+  };
+}
+
+/** The newest definition that was judged good, or that every replica is ready with. */
+function lastGoodOf(
+  view: View,
+  old: ServiceView | undefined,
+  pointed: PointerService | undefined,
+): Pick<PointerService, 'lastGoodRevision' | 'lastGoodHash'> {
+  const isGood =
+    old !== undefined &&
+    (old.takenBack !== undefined || old.verdict?.result === 'good' || isAllUp(view, old));
+  if (isGood) return { lastGoodRevision: old.revisionHash, lastGoodHash: old.hash };
+  const { lastGoodRevision, lastGoodHash } = pointed ?? {};
+  return {
+    ...(lastGoodRevision === undefined ? {} : { lastGoodRevision }),
+    ...(lastGoodHash === undefined ? {} : { lastGoodHash }),
+  };
 }
 
 export interface AcceptedDown {
@@ -406,6 +410,7 @@ export function acceptScale(
   view: View,
   project: string,
   request: ScaleRequest,
+  by?: Pick<OperationAuthor, 'machine' | 'user' | 'atMs'>,
 ): readonly OperationWrite[] {
   return Object.entries(request.scale).map(([name, count]) => {
     const service = serviceOf(view, project, name);
@@ -429,29 +434,8 @@ export function acceptScale(
         `no machine can run service "${name}": ${reasons.join('; ')}`,
       );
     }
-    return operation(service, { scale: count });
-  });
-}
-
-/**
- * `stop`, `start` and `restart` of services.
- * @param services names; empty: all
- * @throws TscError for services that do not exist
- */
-export function acceptOperation(
-  view: View,
-  project: string,
-  change: { readonly services: readonly string[]; readonly act: 'stop' | 'start' | 'restart' },
-  nowMs: number,
-): readonly OperationWrite[] {
-  const all = [...(view.projects.get(project)?.services.keys() ?? [])];
-  const names = change.services.length === 0 ? all : change.services;
-  return names.flatMap((name) => {
-    const service = serviceOf(view, project, name);
-    if (change.act === 'stop') return operation(service, { stopped: true });
-    // What runs already is not disturbed by `start`.
-    if (change.act === 'start' && !service.isStopped && !mustStartAgain(view, service)) return [];
-    return operation(service, { stopped: false, restartAtMs: nowMs });
+    const author = by === undefined ? {} : { by: { ...by, act: `scale to ${count}` } };
+    return operation(service, { scale: count, ...author });
   });
 }
 
@@ -460,7 +444,8 @@ function operation(service: ServiceView, change: OperationRecord): OperationWrit
   return { key, value: { ...service.operation, ...change } };
 }
 
-function serviceOf(view: View, project: string, name: string): ServiceView {
+/** @throws TscError E_UNKNOWN_PROJECT, E_UNKNOWN_SERVICE */
+export function serviceOf(view: View, project: string, name: string): ServiceView {
   const found = view.projects.get(project);
   if (found?.pointer === undefined) {
     throw new TscError('E_UNKNOWN_PROJECT', `no such project: ${project}`);

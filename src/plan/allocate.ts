@@ -7,12 +7,12 @@
 import { TscError } from '../lib/errors.ts';
 import type { MachineId, Slot } from '../model/ids.ts';
 import type { Project } from '../model/project.ts';
-import type { ResolvedImage } from '../model/record.ts';
+import type { PathPlaces, ResolvedImage } from '../model/record.ts';
 import type { MachineView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
 import { companionOf, localVolumesOf, modeOf, replicaCountOf } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
-import { bindPinsOf } from './bind-pins.ts';
+import { bindPinsOf, type MachineFacts } from './bind-pins.ts';
 import {
   companionsFirst,
   fitRefusal,
@@ -30,6 +30,9 @@ export interface AllocationInput {
   /** Names of the services to place, in order. */
   readonly selected: readonly string[];
   readonly workingDir: string;
+  readonly relativeBinds?: readonly string[] | undefined;
+  /** Files and room of the machines that have answered; undefined while nobody has been asked. */
+  readonly machines?: ReadonlyMap<MachineId, MachineFacts> | undefined;
   readonly images: Readonly<Record<string, ResolvedImage>>;
   /** Engine names of volumes whose machine is known. */
   readonly volumes: Readonly<Record<string, MachineId>>;
@@ -39,6 +42,7 @@ export interface AllocationInput {
 export interface Allocation {
   readonly slots: ReadonlyMap<string, Readonly<Record<Slot, MachineId>>>;
   readonly pinned: ReadonlyMap<string, MachineId>;
+  readonly paths: ReadonlyMap<string, PathPlaces>;
   readonly volumes: Readonly<Record<string, MachineId>>;
   readonly notes: readonly string[];
 }
@@ -46,9 +50,10 @@ export interface Allocation {
 /** @throws TscError E_NO_ELIGIBLE_MACHINE, with the reason of every machine */
 export function allocate(view: View, input: AllocationInput): Allocation {
   const notes: string[] = [];
-  const pinned = pinServices(view, input, notes);
+  const pins = pinServices(view, input, notes);
+  const { pinned } = pins;
   const load = loadOfOthers(view, input);
-  const volumes = homeVolumes(view, input, { pinned, load, notes });
+  const volumes = homeVolumes(view, input, { ...pins, load, notes });
   const slots = new Map<string, Readonly<Record<Slot, MachineId>>>();
   const services = input.selected.map((name) => ({
     name,
@@ -56,7 +61,7 @@ export function allocate(view: View, input: AllocationInput): Allocation {
   }));
   for (const { name, spec } of companionsFirst(services)) {
     const bound = homeOf(input, name, volumes) ?? pinned.get(name);
-    const service = toPlaceable(input, name, bound);
+    const service = { ...toPlaceable(input, name, bound), paths: pins.paths.get(name) };
     const companion = companionOf(spec);
     slots.set(
       name,
@@ -65,7 +70,7 @@ export function allocate(view: View, input: AllocationInput): Allocation {
         : besideCompanion(service, slots.get(companion) ?? ownedSlots(input, companion)),
     );
   }
-  return { slots, pinned, volumes, notes };
+  return { slots, ...pins, volumes, notes };
 }
 
 function toPlaceable(input: AllocationInput, name: string, bound?: MachineId): Placeable {
@@ -73,20 +78,24 @@ function toPlaceable(input: AllocationInput, name: string, bound?: MachineId): P
   return placeable(project.name, name, { definition: project, image: images[name], bound });
 }
 
-function pinServices(
-  view: View,
-  input: AllocationInput,
-  notes: string[],
-): ReadonlyMap<string, MachineId> {
+interface Pins {
+  readonly pinned: ReadonlyMap<string, MachineId>;
+  readonly paths: ReadonlyMap<string, PathPlaces>;
+}
+
+function pinServices(view: View, input: AllocationInput, notes: string[]): Pins {
   const pinned = new Map<string, MachineId>();
+  const paths = new Map<string, PathPlaces>();
   for (const name of input.selected) {
     const spec = input.project.services[name] ?? {};
-    const pins = bindPinsOf(name, spec, input);
+    const pins = bindPinsOf(view, name, spec, input);
     notes.push(...pins.notes);
-    const first = pins.pinning[0];
+    if (pins.pinned !== undefined) pinned.set(name, pins.pinned);
+    if (pins.paths !== undefined) paths.set(name, pins.paths);
+    const first = pins.here[0];
     if (first === undefined) continue;
     const before = view.projects.get(input.project.name)?.services.get(name)?.pinned;
-    const writable = pins.pinning.find((pin) => pin.isWritable);
+    const writable = pins.here.find((pin) => pin.isWritable);
     const elsewhere =
       before === undefined || before === view.self ? undefined : view.machines.get(before);
     if (elsewhere !== undefined && writable !== undefined) {
@@ -99,7 +108,7 @@ function pinServices(
     pinned.set(name, view.self);
     notes.push(`service ${name} stays on ${nameOf(view, view.self)}: it mounts ${first.path}`);
   }
-  return pinned;
+  return { pinned, paths };
 }
 
 /** Containers of every service that this change leaves where it is. */
@@ -117,8 +126,7 @@ function loadOfOthers(view: View, input: AllocationInput): Load {
   return load;
 }
 
-interface HomeState {
-  readonly pinned: ReadonlyMap<string, MachineId>;
+interface HomeState extends Pins {
   readonly load: Load;
   readonly notes: string[];
 }
@@ -127,7 +135,7 @@ interface HomeState {
 function homeVolumes(
   view: View,
   input: AllocationInput,
-  { pinned, load, notes }: HomeState,
+  { pinned, paths, load, notes }: HomeState,
 ): Readonly<Record<string, MachineId>> {
   const volumes: Record<string, MachineId> = { ...input.volumes };
   for (const group of groupsOf(input)) {
@@ -135,7 +143,7 @@ function homeVolumes(
     if (needed.length === 0) continue;
     const known = needed.map((volume) => volumes[volume]).find((home) => home !== undefined);
     const pin = group.map((name) => pinned.get(name)).find((machine) => machine !== undefined);
-    const home = known ?? pin ?? pickHome(view, input, { group, needed, load }).id;
+    const home = known ?? pin ?? pickHome(view, input, { group, needed, load, paths }).id;
     for (const volume of needed) {
       if (volumes[volume] !== undefined) continue;
       volumes[volume] = home;
@@ -146,13 +154,44 @@ function homeVolumes(
   return volumes;
 }
 
+interface HomeQuestion {
+  readonly group: readonly string[];
+  readonly needed: readonly string[];
+  readonly load: Load;
+  readonly paths: ReadonlyMap<string, PathPlaces>;
+}
+
+/**
+ * The machines with most free disk and memory: each is compared with the best in the scarcer of the
+ * two, in quarters, so that what is nearly equal is left to the balance.
+ */
+function roomiest(
+  candidates: readonly MachineView[],
+  facts: ReadonlyMap<MachineId, MachineFacts> | undefined,
+): readonly MachineView[] {
+  const known = candidates.flatMap(({ id }) => facts?.get(id) ?? []);
+  const mostDisk = Math.max(1, ...known.map(({ freeDiskBytes }) => freeDiskBytes));
+  const mostMemory = Math.max(1, ...known.map(({ freeMemoryBytes }) => freeMemoryBytes));
+  const room = ({ id }: MachineView): number => {
+    const fact = facts?.get(id);
+    if (fact === undefined) return -1;
+    const share = Math.min(fact.freeDiskBytes / mostDisk, fact.freeMemoryBytes / mostMemory);
+    return Math.round(share * 4);
+  };
+  const best = Math.max(...candidates.map(room));
+  return candidates.filter((machine) => room(machine) === best);
+}
+
 /** A machine that fits every service of the group; a volume made by hand is looked for here. */
 function pickHome(
   view: View,
   input: AllocationInput,
-  { group, needed, load }: { group: readonly string[]; needed: readonly string[]; load: Load },
+  { group, needed, load, paths }: HomeQuestion,
 ): MachineView {
-  const services = group.map((name) => toPlaceable(input, name));
+  const services = group.map((name) => ({
+    ...toPlaceable(input, name),
+    paths: paths.get(name),
+  }));
   const fits = (machine: MachineView): boolean =>
     services.every((service) => refusal(service, machine) === undefined);
   const candidates = [...view.machines.values()].filter(fits);
@@ -162,7 +201,8 @@ function pickHome(
   );
   if (isExternal && self !== undefined) return self;
   const first = services[0];
-  const picked = first && pickMachine(first, needed[0] ?? '', candidates, load);
+  const roomy = roomiest(candidates, input.machines);
+  const picked = first && pickMachine(first, needed[0] ?? '', roomy, load);
   if (picked !== undefined) return picked;
   throw noMachine(
     view,

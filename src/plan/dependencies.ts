@@ -24,6 +24,11 @@ export interface DependencyInput {
 export function dependencyWait(input: DependencyInput, service: ServiceView): string | undefined {
   const own = containersOf(input, service);
   if (own.some((container) => container.rollout === service.rollout)) return undefined;
+  return unmetDependency(input, service);
+}
+
+/** The same for a service that is started again as a whole: it has containers, and still waits. */
+export function unmetDependency(input: DependencyInput, service: ServiceView): string | undefined {
   for (const [name, dependency] of sortedEntries(service.spec.depends_on ?? {})) {
     const wait = waitFor(input, name, dependency);
     if (wait !== undefined) return wait;
@@ -88,6 +93,7 @@ function hasSucceeded(service: ServiceView, container: ContainerView): boolean {
     container.state === 'exited' &&
     container.exitCode === 0 &&
     container.startedMs > 0 &&
+    !container.draining &&
     container.hash === service.hash
   );
 }

@@ -32,6 +32,7 @@ export function foresee(view: View, project: string, decide: (view: View) => Pla
   let waiting: readonly string[] = [];
   for (let planCount = 0; planCount < maxPlanCount; planCount += machines.length) {
     const before = steps.length;
+    let noted = false;
     const waits: string[] = [];
     let wakeAtMs = Number.POSITIVE_INFINITY;
     for (const { id, name } of machines) {
@@ -39,7 +40,9 @@ export function foresee(view: View, project: string, decide: (view: View) => Pla
       wakeAtMs = Math.min(wakeAtMs, planned.wakeAtMs ?? wakeAtMs);
       for (const action of planned.actions) {
         if (!isOfProject(now, project, action)) continue;
-        steps.push({ machine: id, action });
+        // What is only written down is no step of a machine.
+        if (!isNote(action)) steps.push({ machine: id, action });
+        noted ||= isNote(action);
         now = after({ ...now, self: id }, action);
       }
       for (const { service, slot, why, project: of } of planned.waiting) {
@@ -47,7 +50,7 @@ export function foresee(view: View, project: string, decide: (view: View) => Pla
       }
     }
     waiting = waits;
-    if (steps.length > before) continue;
+    if (steps.length > before || noted) continue;
     if (machines.length === 0 || wakeAtMs === Number.POSITIVE_INFINITY || wakeAtMs <= now.nowMs) {
       return { steps, waiting, isComplete: true };
     }
@@ -59,6 +62,10 @@ export function foresee(view: View, project: string, decide: (view: View) => Pla
 function isOfProject(view: View, project: string, { arguments: given }: Action): boolean {
   if ('project' in given) return given.project === project;
   return view.containers.some((c) => c.id === given.containerId && c.project === project);
+}
+
+function isNote({ name }: Action): boolean {
+  return name === 'writeVerdict' || name === 'recordDone';
 }
 
 /** The view after the action has gone well. */
@@ -85,6 +92,14 @@ function after(view: View, action: Action): View {
       });
     case 'rename':
       return withContainer(view, action.arguments.containerId, { name: action.arguments.name });
+    case 'kill':
+      // Whether a signal ends a container is the container's secret: SIGKILL does.
+      return withContainer(view, action.arguments.containerId, {
+        signalMs: action.arguments.atMs,
+        ...(action.arguments.signal === 'SIGKILL'
+          ? { state: 'exited', exitCode: 137, ready: false, finishedMs: view.nowMs }
+          : {}),
+      });
     case 'remove': {
       const { containerId } = action.arguments;
       const containers = view.containers.filter(
@@ -92,10 +107,29 @@ function after(view: View, action: Action): View {
       );
       return { ...view, containers };
     }
+    case 'writeVerdict':
+      return withService(view, action.arguments, { verdict: action.arguments.verdict });
+    case 'recordDone': {
+      const { project, service, slot, atMs } = action.arguments;
+      const known = view.projects.get(project)?.services.get(service)?.done ?? [];
+      return withService(view, action.arguments, { done: new Map([...known, [slot, atMs]]) });
+    }
     case 'removeVolume':
     case 'reportFailure':
       return view;
   }
+}
+
+function withService(
+  view: View,
+  { project: of, service: name }: { readonly project: string; readonly service: string },
+  change: Partial<ServiceView>,
+): View {
+  const project = view.projects.get(of);
+  const service = project?.services.get(name);
+  if (project === undefined || service === undefined) return view;
+  const services = new Map(project.services).set(name, { ...service, ...change });
+  return { ...view, projects: new Map(view.projects).set(of, { ...project, services }) };
 }
 
 function withContainer(view: View, id: string, change: Partial<ContainerView>): View {

@@ -39,6 +39,17 @@ export interface HashInput {
   readonly project: Project;
 }
 
+/**
+ * The service without what changes around its running containers although it is part of the hash:
+ * `ports`, which the firewall publishes. Only where the engine itself publishes does a container
+ * have to be made anew. Not left out of the hash, so that hashes of earlier versions stay valid.
+ */
+export function inPlaceSpec(service: Service): Service {
+  if (service.ports === undefined || service.network_mode === 'bridge') return service;
+  const { ports: _, ...rest } = service;
+  return rest;
+}
+
 /** 16 hex characters; containers with another hash are replaced. */
 export function serviceHash(service: Service, { imageId, contents, project }: HashInput): string {
   const usedContents: Record<string, string> = {};

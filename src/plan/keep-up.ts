@@ -4,11 +4,12 @@
  * has failed here. Own restarts are not held back by guards, but for one: what a power cut ended is
  * started again only when this machine knows that no other has taken the slot meanwhile.
  */
-import type { ContainerView, FailureView, ServiceView, View } from '../model/view.ts';
+import type { ContainerView, ServiceView, View } from '../model/view.ts';
 import { containersOfSlot } from '../view/endpoints.ts';
 import { companionOf, graceMsOf, lastingName, restartPolicyOf } from '../view/service-spec.ts';
 import { isAlive } from './leave.ts';
-import { failedRestartAgeMs, failedRestartCount } from './limits.ts';
+import { operationGraceMs, restartAtMsOf, startAtMsOf } from './operations.ts';
+import { reportFailure, reportTrouble } from './report-failure.ts';
 import { decideRestart, restartDelayMs } from './restart.ts';
 import { type Steps, subject } from './steps.ts';
 
@@ -18,6 +19,8 @@ export interface KeepInput {
   readonly steps: Steps;
   /** Whether an explicit restart may take this container down now. */
   readonly isRestartTurn: boolean;
+  /** What an explicit start still waits for. */
+  readonly startWait: () => string | undefined;
 }
 
 /** Decides the next step for the one container that a slot keeps. */
@@ -67,11 +70,11 @@ function giveLastingName({ view, service, steps }: KeepInput, container: Contain
 
 function keepRunning(input: KeepInput, container: ContainerView): void {
   const { service, steps } = input;
-  const restartAtMs = service.operation?.restartAtMs ?? 0;
+  const restartAtMs = restartAtMsOf(service, container.slot);
   const restart = (reason: string, restarts: number): void => {
     steps.add('restart', subject.container(container.id), reason, {
       containerId: container.id,
-      graceMs: graceMsOf(service.spec),
+      graceMs: operationGraceMs(service),
       restarts,
     });
   };
@@ -93,16 +96,26 @@ function keepRunning(input: KeepInput, container: ContainerView): void {
       restart('is unhealthy', restarts);
     }
   }
-  reportCrashLoop(input, container);
+  reportTrouble(input, container);
 }
 
 function startAgain(input: KeepInput, container: ContainerView): void {
   const { service, steps } = input;
   const on = subject.container(container.id);
-  const restartAtMs = service.operation?.restartAtMs ?? 0;
-  if (container.startedMs < restartAtMs) {
-    if (!steps.isPast(restartAtMs)) return;
+  const startAtMs = startAtMsOf(service, container.slot);
+  if (container.startedMs < startAtMs) {
+    if (!steps.isPast(startAtMs)) return;
+    const wait = input.startWait();
+    if (wait !== undefined) {
+      steps.wait(container, wait);
+      return;
+    }
     steps.add('start', on, 'a start was asked for', { containerId: container.id, restarts: 0 });
+    return;
+  }
+  if (container.draining) {
+    // It was taken out when another definition came, and that one is no longer in force.
+    steps.add('start', on, 'is needed again', { containerId: container.id, restarts: 0 });
     return;
   }
   const policy = restartPolicyOf(service.spec);
@@ -114,7 +127,7 @@ function startAgain(input: KeepInput, container: ContainerView): void {
       reportFailure(input, container, decision.why);
       return;
     case 'start': {
-      reportCrashLoop(input, container);
+      reportTrouble(input, container);
       const { why: reason, restarts, isAfterBoot } = decision;
       if (isAfterBoot && input.view.guards.includes('booting')) {
         steps.wait(
@@ -150,40 +163,4 @@ export function companionContainer(
       .filter((other) => other.machine === view.self && isAlive(other) && !other.draining)
       .sort((left, right) => left.createdMs - right.createdMs)[0];
   return find(slot) ?? find('1');
-}
-
-function reportCrashLoop(input: KeepInput, container: ContainerView): void {
-  if (container.ready || container.restarts < failedRestartCount) return;
-  if (!input.steps.isPast(container.createdMs + failedRestartAgeMs)) return;
-  const what = container.health === 'unhealthy' ? 'is unhealthy' : 'ends again and again';
-  reportFailure(input, container, `${what} after ${container.restarts} restarts`);
-}
-
-/** The failure of the running rollout that this machine has written already. */
-export function ownFailure(view: View, service: ServiceView): FailureView | undefined {
-  return view.failures.find(
-    (failure) =>
-      failure.machine === view.self &&
-      failure.project === service.project &&
-      failure.service === service.name &&
-      failure.rollout === service.rollout,
-  );
-}
-
-/** Said once for a rollout: the record stays until a newer rollout replaces it. */
-function reportFailure(
-  { view, service, steps }: KeepInput,
-  container: ContainerView,
-  why: string,
-): void {
-  if (ownFailure(view, service) !== undefined) return;
-  steps.add('reportFailure', subject.failure(service.project, service.name), why, {
-    project: service.project,
-    service: service.name,
-    slot: container.slot,
-    rollout: service.rollout,
-    containerId: container.id,
-    why,
-    exitCode: container.state === 'exited' ? container.exitCode : null,
-  });
 }

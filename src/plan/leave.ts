@@ -19,11 +19,13 @@ export function removeStep(
   container: ContainerView,
   graceMs: number,
   reason: string,
+  keepsVolumes = false,
 ): void {
   if (container.state === 'removing' || !isOutOfTraffic(steps, container, reason)) return;
   steps.add('remove', subject.container(container.id), reason, {
     containerId: container.id,
     graceMs,
+    ...(keepsVolumes ? { keepsVolumes } : {}),
   });
 }
 

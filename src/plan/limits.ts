@@ -26,5 +26,17 @@ export const restartingGraceMs = 20_000;
 /** 64 changes back: more than anybody makes while a machine is away, in one kilobyte. */
 export const maxAncestorCount = 64;
 
-/** The decisions of this code; agents use the lowest version among the members. */
-export const planVersion = 1;
+/** 5 s: Swarm's own `monitor`; how long all replicas must have been ready for a rollout to be good. */
+export const verdictMonitorMs = 5_000;
+/** 24 h: who asks for the log of a replaced container asks within a day. */
+export const retiredKeepMs = 24 * 60 * 60 * 1_000;
+/** 30 s: beside what its health check needs, a container may take so long to become ready. */
+export const readyMarginMs = 30_000;
+/** 10: revisions that `history` lists and `rollback` can go back to, per project. */
+export const keptRevisionCount = 10;
+
+/**
+ * The decisions of this code; agents use the lowest version among the members. 2: verdicts are
+ * acted on, and a replaced container stays, stopped, for its logs.
+ */
+export const planVersion = 2;

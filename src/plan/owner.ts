@@ -11,7 +11,7 @@ import type { MachineId, Slot } from '../model/ids.ts';
 import type { ContainerView, MachineView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
 import { compareText } from '../view/order.ts';
-import { companionOf, mayComplete } from '../view/service-spec.ts';
+import { companionOf, isRunOnce, mayComplete } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
 import {
   companionsFirst,
@@ -23,6 +23,7 @@ import {
   slotsOf,
 } from './place.ts';
 import { compareRank } from './rank.ts';
+import { isRetired } from './retired.ts';
 
 type SlotOwners = Map<Slot, MachineId | undefined>;
 
@@ -32,6 +33,9 @@ export type ContainerIndex = ReadonlyMap<string, readonly ContainerView[]>;
 export function indexContainers(view: View): ContainerIndex {
   const index = new Map<string, ContainerView[]>();
   for (const container of view.containers) {
+    // What a rollout replaced is there for its log, and holds no slot.
+    const service = view.projects.get(container.project)?.services.get(container.service);
+    if (isRetired(service, container)) continue;
     const key = serviceKey(container.project, container.service);
     const list = index.get(key);
     if (list === undefined) index.set(key, [container]);
@@ -84,7 +88,12 @@ function settledOwners(view: View, entry: ServiceEntry): SlotOwners {
     const holder = containers
       .filter((container) => container.slot === slot && isHolding(container))
       .filter((container) => !isPassedOver(view, service, container))
-      .filter((container) => keeps(container.machine, container) || isDone(service, container))
+      .filter(
+        (container) =>
+          keeps(container.machine, container) ||
+          isDone(service, container) ||
+          isBegun(service, container),
+      )
       .sort((left, right) => compareHolders(view, left, right))[0]?.machine;
     const assigned = service.slots[slot];
     const isKept = assigned !== undefined && keeps(assigned, undefined);
@@ -145,6 +154,11 @@ function isPassedOver(view: View, service: ServiceView, { machine }: ContainerVi
   return service.away.includes(machine) && !isInTraffic(view, machine);
 }
 
+/** A run that must not happen twice stays with its machine, even while that is away. */
+function isBegun(service: ServiceView, container: ContainerView): boolean {
+  return container.rollout === service.rollout && container.startedMs > 0 && isRunOnce(service);
+}
+
 /** Ran to its end with success and is not to run again. */
 export function isDone(service: ServiceView, container: ContainerView): boolean {
   return (
@@ -152,6 +166,8 @@ export function isDone(service: ServiceView, container: ContainerView): boolean 
     container.exitCode === 0 &&
     container.hash === service.hash &&
     container.startedMs > 0 &&
+    // One that was taken out of traffic was ended by its machine, and has completed nothing.
+    !container.draining &&
     mayComplete(service.spec)
   );
 }

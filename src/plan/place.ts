@@ -7,7 +7,7 @@
 import { parseBytes } from '../lib/bytes.ts';
 import type { MachineId, Slot } from '../model/ids.ts';
 import type { Project, Service } from '../model/project.ts';
-import type { ResolvedImage } from '../model/record.ts';
+import type { PathPlaces, ResolvedImage } from '../model/record.ts';
 import type { MachineView, ServiceView } from '../model/view.ts';
 import { companionOf, modeOf } from '../view/service-spec.ts';
 import { serviceKey } from '../view/snapshot.ts';
@@ -25,6 +25,8 @@ export interface Placeable {
   readonly platforms: readonly string[];
   /** Machine that data or the author's files tie it to. */
   readonly bound: MachineId | undefined;
+  /** Where the paths that it mounts are; undefined: it mounts none, or nobody has looked. */
+  readonly paths?: PathPlaces | undefined;
 }
 
 export function placeable(
@@ -34,6 +36,7 @@ export function placeable(
     readonly definition: Project;
     readonly image: ResolvedImage | undefined;
     readonly bound: MachineId | undefined;
+    readonly paths?: PathPlaces | undefined;
   },
 ): Placeable {
   const spec = source.definition.services[name] ?? {};
@@ -44,6 +47,7 @@ export function placeable(
     mode: modeOf(spec),
     platforms: Object.keys(source.image?.ids ?? {}),
     bound: source.bound,
+    paths: source.paths,
   };
 }
 
@@ -52,6 +56,7 @@ export function placeableOf(service: ServiceView): Placeable {
     definition: service.definition,
     image: service.revision.images[service.name],
     bound: service.volumeHome ?? service.pinned,
+    paths: service.paths,
   });
 }
 
@@ -59,6 +64,10 @@ export function placeableOf(service: ServiceView): Placeable {
 export function fitRefusal(service: Placeable, machine: MachineView): string | undefined {
   if (service.bound !== undefined && service.bound !== machine.id) {
     return 'the data or files of the service are on another machine';
+  }
+  const { on, notOn } = service.paths ?? {};
+  if (on?.includes(machine.id) === false || notOn?.includes(machine.id) === true) {
+    return 'does not have all the paths that the service mounts';
   }
   if (machine.isDrained) return 'is drained';
   const rules = rulesRefusal(service.spec, machine);
@@ -173,21 +182,11 @@ export function pickMachine(
   candidates: readonly MachineView[],
   load: Load,
 ): MachineView | undefined {
-  const subject = `${service.project}/${service.name}/${slot}`;
-  const spreads = spreadLabelsOf(service.spec);
-  const groupCount = (machine: MachineView, label: string): number =>
-    candidates
-      .filter((other) => other.labels[label] === machine.labels[label])
-      .reduce((sum, other) => sum + load.replicas(service, other.id), 0);
+  const costs = placementCosts(service, slot, candidates, load);
   let best: { readonly machine: MachineView; readonly cost: readonly number[] } | undefined;
   for (const machine of candidates) {
     if (load.refusal(service, machine) !== undefined) continue;
-    const cost = [
-      ...spreads.map((label) => groupCount(machine, label)),
-      load.replicas(service, machine.id),
-      load.total(machine.id),
-      -rank(subject, machine.id),
-    ];
+    const cost = costs.of(machine);
     const order = best === undefined ? -1 : compareCosts(cost, best.cost);
     if (order < 0 || (order === 0 && best !== undefined && machine.id < best.machine.id)) {
       best = { machine, cost };
@@ -196,8 +195,44 @@ export function pickMachine(
   return best?.machine;
 }
 
+export interface PlacementCosts {
+  /** What each figure counts, for people. */
+  readonly names: readonly string[];
+  /** Compared from the first on; the least wins. */
+  readonly of: (machine: MachineView) => readonly number[];
+}
+
+/** The figures by which machines are compared for one more replica: `why` shows the same ones. */
+export function placementCosts(
+  service: Placeable,
+  slot: Slot,
+  candidates: readonly MachineView[],
+  load: Load,
+): PlacementCosts {
+  const subject = `${service.project}/${service.name}/${slot}`;
+  const spreads = spreadLabelsOf(service.spec);
+  const groupCount = (machine: MachineView, label: string): number =>
+    candidates
+      .filter((other) => other.labels[label] === machine.labels[label])
+      .reduce((sum, other) => sum + load.replicas(service, other.id), 0);
+  return {
+    names: [
+      ...spreads.map((label) => `replicas with this ${label}`),
+      'replicas',
+      'containers',
+      'rank',
+    ],
+    of: (machine) => [
+      ...spreads.map((label) => groupCount(machine, label)),
+      load.replicas(service, machine.id),
+      load.total(machine.id),
+      -rank(subject, machine.id),
+    ],
+  };
+}
+
 /** By the first figure that differs. */
-function compareCosts(left: readonly number[], right: readonly number[]): number {
+export function compareCosts(left: readonly number[], right: readonly number[]): number {
   for (const [index, cost] of left.entries()) {
     const difference = cost - (right[index] ?? 0);
     if (difference !== 0) return difference;

@@ -1,7 +1,8 @@
 /**
  * One service on this machine. Copies whose slot is no longer wanted leave; slots that this machine
  * owns are brought up, kept up, or replaced when the definition changed; copies of slots that
- * another machine owns leave once the other copy has served for a while.
+ * another machine owns leave once the other copy has served for a while. What a change replaced is
+ * kept, stopped (retired.ts); how the change ends is judged by one machine (verdict.ts).
  *
  * Guards: while the view may be out of date (stale, booting) only restarts happen. An isolated
  * machine still carries out explicit changes, but re-places nothing and removes no surplus.
@@ -11,19 +12,19 @@ import type { ContainerView, ProjectView, ServiceView, View } from '../model/vie
 import { isInTraffic } from '../view/endpoints.ts';
 import { companionOf, graceMsOf } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
-import { dependencyWait } from './dependencies.ts';
-import { companionContainer, keepUp, ownFailure } from './keep-up.ts';
-import { isAlive, removeStep, stopStep } from './leave.ts';
+import { dependencyWait, unmetDependency } from './dependencies.ts';
+import { companionContainer, keepUp } from './keep-up.ts';
+import { isAlive, removeStep } from './leave.ts';
 import { failureRetryMs, surplusSettleMs } from './limits.ts';
+import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
+import { ownFailure } from './report-failure.ts';
+import { planRetired, retireStep } from './retired.ts';
+import { isStartFirst, policyOf } from './rollout-policy.ts';
+import { runTurnWait } from './run-once.ts';
 import { type Steps, subject } from './steps.ts';
-import {
-  goesOnAfterFailure,
-  hasSpareReplica,
-  isStartFirst,
-  standingFailures,
-  turnWait,
-} from './turn.ts';
+import { hasSpareReplica, standingFailures, stoppingFailure, turnWait } from './turn.ts';
+import { planVerdict } from './verdict.ts';
 
 export interface ServiceInput {
   readonly view: View;
@@ -53,19 +54,28 @@ export function planService(input: ServiceInput): void {
     const copies = all.filter((copy) => copy.machine === view.self && copy.slot === slot);
     const place = { project: service.project, service: service.name, slot };
     if (service.isStopped) {
-      for (const copy of copies) stop(input, copy);
+      for (const copy of copies) restStep(input, copy);
+    } else if (isOver(service, slot) && !all.some((copy) => copy.slot === slot)) {
+      // It ran to its end and its container was removed: there is nothing to bring back.
     } else if (owner === view.self) {
-      planSlot(input, slot, copies);
+      for (const copy of copies) signalStep(input, copy);
+      const isCleared = copies.filter((copy) => clearStep(input, copy)).length > 0;
+      if (!isCleared) planSlot(input, slot, copies);
     } else if (owner === undefined) {
       steps.wait(place, 'no machine can run it');
     } else {
       for (const copy of copies) removeSurplus(input, copy, all);
     }
   }
+  if (isOutdated(view)) return;
+  planRetired(view, service, { isWanted: (slot) => slots.has(slot), steps });
+  planVerdict(input, steps);
 }
 
-function stop({ service, steps }: ServiceInput, copy: ContainerView): void {
-  stopStep(steps, copy, graceMsOf(service.spec), 'the service is stopped');
+/** The slot has run to its end, and nobody asked for another run since. */
+function isOver({ done, operation }: ServiceView, slot: Slot): boolean {
+  const doneMs = done?.get(slot);
+  return doneMs !== undefined && doneMs >= (operation?.restartAtMs ?? 0);
 }
 
 /** The copy that the owner keeps must have served for some seconds before this one goes. */
@@ -89,7 +99,9 @@ function removeSurplus(
     return;
   }
   if (!isDone(service, kept) && !steps.isPast(servingSince(view, kept) + surplusSettleMs)) return;
-  removeStep(steps, copy, graceMsOf(service.spec), 'another machine has this slot');
+  const reason = 'another machine has this slot';
+  if (copy.hash === service.hash) removeStep(steps, copy, graceMsOf(service.spec), reason);
+  else retireStep(steps, service, copy, reason);
 }
 
 /** Since when a copy that is ready could be reached as it is. */
@@ -113,21 +125,42 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
     else if (old.some((copy) => copy.hash !== service.hash)) replace(input, slot, old);
     return;
   }
-  const isRestartTurn = hasRestartTurn(input, slot);
-  keepUp({ view, service, steps, isRestartTurn }, kept);
+  if (isDone(service, kept)) recordDone(steps, service, kept);
+  const isInTheWay = !isAlive(kept) && !isStartFirst(service) && old.some(isAlive);
+  if (isInTheWay) {
+    steps.wait(kept, 'waits until the container that took its place has ended');
+  } else {
+    const isRestartTurn = hasRestartTurn(input, slot);
+    const startWait = (): string | undefined => unmetDependency(input, service);
+    keepUp({ view, service, steps, isRestartTurn, startWait }, kept);
+  }
   if (isOutdated(view)) return;
   const grace = graceMsOf(service.spec);
   for (const copy of doubled) removeStep(steps, copy, grace, 'is a second copy of the slot');
   for (const copy of old) {
-    const isSpare =
-      !copy.ready || copy.draining || (isServing(service, kept) && hasSpareReplica(input));
-    if (isSpare) removeStep(steps, copy, grace, 'was replaced');
+    const mayEnd = isInTheWay || isServing(service, kept);
+    const isSpare = !copy.ready || copy.draining || (mayEnd && hasSpareReplica(input));
+    if (isSpare) retireStep(steps, service, copy, 'was replaced');
     else steps.wait(copy, 'runs on until its successor is ready');
   }
 }
 
 function isServing(service: ServiceView, copy: ContainerView): boolean {
   return (copy.ready && !copy.draining) || isDone(service, copy);
+}
+
+/** The container may be pruned away; that it has run must stay known. */
+function recordDone(steps: Steps, service: ServiceView, copy: ContainerView): void {
+  const { project, name, rollout, done } = service;
+  const atMs = Math.max(copy.finishedMs, copy.startedMs);
+  if ((done?.get(copy.slot) ?? -1) >= atMs) return;
+  steps.add('recordDone', subject.done(project, name, copy.slot), 'ran to its end', {
+    project,
+    service: name,
+    slot: copy.slot,
+    rollout,
+    atMs,
+  });
 }
 
 /** Of the current definition, and not left behind by the container whose namespace it shares. */
@@ -167,15 +200,15 @@ function startWait(input: ServiceInput, slot: Slot): string | undefined {
   if (companion !== undefined && companionContainer(view, service, slot) === undefined) {
     return `waits for ${companion} to run on this machine`;
   }
-  const failure = ownFailure(view, service);
+  const failure = ownFailure(view, service, slot);
   const isStanding = failure !== undefined && standingFailures(view, service).includes(failure);
   if (isStanding && !steps.isPast(failure.atMs + failureRetryMs)) return `failed: ${failure.why}`;
-  return dependencyWait(input, service);
+  return dependencyWait(input, service) ?? runTurnWait(input, slot);
 }
 
 /** The slot has only containers of an older definition. */
 function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[]): void {
-  const { view, service, steps } = input;
+  const { service, steps } = input;
   const place = { project: service.project, service: service.name, slot };
   const wait = startWait(input, slot);
   if (wait !== undefined) {
@@ -185,11 +218,12 @@ function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[])
   const isServed = old.some((copy) => copy.ready && !copy.draining);
   // What serves nobody costs nothing to replace, so it needs no turn: it may be what is broken.
   if (isServed) {
+    // What an earlier change left behind broken goes first.
     for (const copy of old) {
-      if (!copy.ready) removeStep(steps, copy, graceMsOf(service.spec), 'never became ready');
+      if (!copy.ready && !copy.draining) retireStep(steps, service, copy, 'never became ready');
     }
-    const failure = standingFailures(view, service)[0];
-    if (failure !== undefined && !goesOnAfterFailure(service)) {
+    const failure = stoppingFailure(input);
+    if (failure !== undefined) {
       steps.wait(place, `the update has stopped: ${failure.why}`);
       return;
     }
@@ -208,24 +242,28 @@ function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[])
     steps.wait(place, 'waits until enough replicas are ready');
     return;
   }
-  for (const copy of old) {
-    removeStep(steps, copy, graceMsOf(service.spec), 'the definition has changed');
-  }
+  for (const copy of old) retireStep(steps, service, copy, 'the definition has changed');
 }
 
-/** `restart` goes slot by slot: all before this one have been restarted and are ready. */
-function hasRestartTurn({ view, service, owners, index }: ServiceInput, slot: Slot): boolean {
+/**
+ * `restart` goes through the slots as an update does, `parallelism` at a time: fewer than that of
+ * those before this one are still down. Services that are needed come first.
+ */
+function hasRestartTurn(input: ServiceInput, slot: Slot): boolean {
+  const { view, service, owners, index } = input;
+  if (restartAtMsOf(service, slot) === 0) return true;
+  if (restartsAfter(input) !== undefined) return false;
   const key = serviceKey(service.project, service.name);
-  const restartAtMs = service.operation?.restartAtMs ?? 0;
-  if (restartAtMs === 0) return true;
+  let downCount = 0;
   for (const [other, owner] of owners.get(key) ?? []) {
-    if (other === slot) return true;
+    if (other === slot) break;
     const machine = owner === undefined ? undefined : view.machines.get(owner);
     if (machine?.liveness !== 'reachable' || !machine.isAble) continue;
+    const restartAtMs = restartAtMsOf(service, other);
     const isBack = (index.get(key) ?? []).some(
       (copy) => copy.slot === other && copy.startedMs >= restartAtMs && isServing(service, copy),
     );
-    if (!isBack) return false;
+    if (!isBack) downCount += 1;
   }
-  return true;
+  return downCount < policyOf(view, service).parallelism;
 }

@@ -5,8 +5,8 @@
  */
 import type { Service } from '../model/project.ts';
 import type { ContainerState, HealthState } from '../model/record.ts';
-import { hasHealthcheck, monitorMsOf } from '../view/service-spec.ts';
-import { portProbeMs, portWaitMs } from './limits.ts';
+import { hasHealthcheck, monitorMsOf, optionalDurationMs } from '../view/service-spec.ts';
+import { portProbeMs, portWaitMs, readyMarginMs } from './limits.ts';
 import { extensionTargetsOf } from './published.ts';
 
 export interface ReadinessFacts {
@@ -37,6 +37,29 @@ export function probePortsOf(spec: Service): readonly number[] {
     if (match !== null) ports.add(Number(match[1]));
   }
   return [...ports].sort((left, right) => left - right);
+}
+
+/** The engine's own values where a health check names none. */
+const healthDefaults = { intervalMs: 30_000, timeoutMs: 30_000, retries: 3 };
+
+/**
+ * How long after its creation a container may take to become ready, restarts included: all tries of
+ * its health check, or its port's time, and a margin. Later it is reported as a failed step.
+ */
+export function readyDeadlineMs(spec: Service): number {
+  const { healthcheck } = spec;
+  if (hasHealthcheck(spec) && healthcheck !== undefined) {
+    const intervalMs = optionalDurationMs(healthcheck.interval) ?? healthDefaults.intervalMs;
+    const timeoutMs = optionalDurationMs(healthcheck.timeout) ?? healthDefaults.timeoutMs;
+    const startMs = optionalDurationMs(healthcheck.start_period) ?? 0;
+    const retries = healthcheck.retries ?? healthDefaults.retries;
+    return startMs + retries * (intervalMs + timeoutMs) + readyMarginMs;
+  }
+  // An image's own health check is not known here: it gets the engine's values.
+  const { intervalMs, timeoutMs, retries } = healthDefaults;
+  return (
+    Math.max(portWaitMs, monitorMsOf(spec), retries * (intervalMs + timeoutMs)) + readyMarginMs
+  );
 }
 
 /** Whether a container counts as ready now, and when to ask again. */

@@ -47,21 +47,51 @@ export function rolloutStatus(
   const watched = found.services.filter((service) =>
     services.length === 0 ? !service.isOrphan : services.includes(service.name),
   );
+  const isAwaited = pointerHlc > 0;
   const lines = [
-    ...watched.map((service) => serviceStatus(snapshot, found, service)),
+    ...watched.map((service) => {
+      const status = serviceStatus(snapshot, found, service);
+      // Who asks about a later state of the project does not wait for what was taken back.
+      return isAwaited ? withTakenBack(service, status) : status;
+    }),
     ...removalLines(
       containersWithin(snapshot, found).filter(
         ({ service }) => !found.services.some(({ name }) => name === service),
       ),
     ),
   ];
-  const broken = watched.flatMap((service) => standingFailures(snapshot, found, service));
+  const broken = watched.flatMap((service) => [
+    ...(isAwaited ? causeOf(found, service) : []),
+    ...standingFailures(snapshot, found, service),
+  ]);
   const state = lines.every((line) => line.state === 'ready')
     ? 'ready'
     : lines.some((line) => line.state === 'failed')
       ? 'failed'
       : 'progressing';
   return { state, lines, failures: state === 'ready' ? [] : broken };
+}
+
+/** An update that was taken back has failed, however well the earlier definition runs. */
+function withTakenBack({ takenBack }: ServiceSnapshot, status: ServiceStatus): ServiceStatus {
+  if (takenBack === undefined) return status;
+  const cause = takenBack.verdict.failure?.why ?? 'it failed';
+  if (status.state === 'ready') {
+    const to = takenBack.verdict.revision ?? '';
+    return { ...status, state: 'failed', why: `${cause}; rolled back to revision ${to}` };
+  }
+  const what = status.state === 'failed' ? 'its rollback failed as well' : 'is being rolled back';
+  return { ...status, why: `${cause}; ${what}${status.why === '' ? '' : `: ${status.why}`}` };
+}
+
+/** What a rollout was taken back for; its own failures are no longer of the running rollout. */
+function causeOf(
+  project: ProjectSnapshot,
+  { name, takenBack }: ServiceSnapshot,
+): readonly FailureView[] {
+  const failure = takenBack?.verdict.failure;
+  if (takenBack === undefined || failure === undefined) return [];
+  return [{ ...failure, project: project.name, service: name, rollout: takenBack.rollout }];
 }
 
 /** `down` is over when no machine that can be reached has a container of the project. */
@@ -93,6 +123,8 @@ function serviceStatus(
   const old = containers.filter(
     (container) =>
       (container.hash !== service.hash || isSurplus(service, container)) &&
+      // What a rollout replaced stays, stopped, for its log.
+      !(container.hash !== service.hash && container.state === 'exited') &&
       isReachable(snapshot, container),
   ).length;
   const base = { service: service.name, wanted: service.wantedCount, old };
@@ -112,19 +144,38 @@ function serviceStatus(
       .filter((container) => isUp(snapshot, service, container))
       .map((container) => container.slot),
   );
+  for (const slot of service.doneSlots ?? []) readySlots.add(slot);
   const ready = Math.min(readySlots.size, service.wantedCount);
   const heldCount = heldSlotCount(snapshot, service, readySlots);
-  if (ready >= service.wantedCount - heldCount && old === 0) {
+  const isWatched = containers.some((container) => isMonitored(snapshot, service, container));
+  if (ready >= service.wantedCount - heldCount && old === 0 && !isWatched) {
     const why = heldCount === 0 ? '' : progressText(snapshot, project, service, false);
     return { ...base, ready, state: 'ready', why };
+  }
+  if (service.verdict?.result === 'paused') {
+    const why = `the update has stopped: ${service.verdict.failure?.why ?? 'a replica failed'}`;
+    return { ...base, ready, state: 'failed', why };
   }
   const fatal = standingFailures(snapshot, project, service).find((failure) =>
     isFinal(snapshot, containers, failure),
   );
   if (fatal !== undefined) return { ...base, ready, state: 'failed', why: fatal.why };
   const isFull = ready >= service.wantedCount;
+  if (isFull && old === 0) {
+    return { ...base, ready, state: 'progressing', why: 'is monitored for a while' };
+  }
   const why = progressText(snapshot, project, service, isFull);
   return { ...base, ready, state: 'progressing', why };
+}
+
+/** The file asks for it to be watched for longer. */
+function isMonitored(
+  snapshot: Snapshot,
+  { hash, monitorMs, verdict }: ServiceSnapshot,
+  container: ContainerView,
+): boolean {
+  if (monitorMs === undefined || verdict !== undefined || container.hash !== hash) return false;
+  return container.state === 'running' && snapshot.nowMs < container.startedMs + monitorMs;
 }
 
 /** Of a slot that was scaled away, or on a machine that a global service has left. */
@@ -157,9 +208,24 @@ function containersOf(
 }
 
 function isUp(snapshot: Snapshot, service: ServiceSnapshot, container: ContainerView): boolean {
-  if (container.hash !== service.hash) return false;
+  if (container.hash !== service.hash || mustStart(service, container)) return false;
   if (isCompleted(service, container)) return true;
-  return container.ready && !container.draining && isReachable(snapshot, container);
+  return (
+    service.isJob !== true &&
+    container.ready &&
+    !container.draining &&
+    isReachable(snapshot, container)
+  );
+}
+
+/** A restart or a start was asked for, and this container has not been started since. */
+function mustStart(service: ServiceSnapshot, container: ContainerView): boolean {
+  const restartAtMs = Math.max(
+    service.restartAtMs ?? 0,
+    service.restarts?.[container.slot] ?? 0,
+    container.state === 'exited' ? (service.startAtMs ?? 0) : 0,
+  );
+  return container.startedMs < restartAtMs;
 }
 
 function isCompleted(service: ServiceSnapshot, container: ContainerView): boolean {
@@ -167,6 +233,7 @@ function isCompleted(service: ServiceSnapshot, container: ContainerView): boolea
     service.mayComplete &&
     container.state === 'exited' &&
     container.exitCode === 0 &&
+    !container.draining &&
     container.startedMs > 0
   );
 }

@@ -33,6 +33,9 @@ export const subject = {
   container: (id: string): string => `container:${id}`,
   volume: (name: string): string => `volume:${name}`,
   failure: (project: string, service: string): string => `failure:${project}/${service}`,
+  verdict: (project: string, service: string): string => `verdict:${project}/${service}`,
+  done: (project: string, service: string, slot: Slot): string =>
+    `done:${project}/${service}/${slot}`,
 } as const;
 
 export class Steps {

@@ -1,18 +1,17 @@
 /**
  * A rolling update without a leader: every machine sees in the same records which slots are done,
  * and the first `parallelism` of the others, in slot order, may move. Slots whose owner cannot act
- * are left out; they are updated when it returns. A slot that breaks is never done, so those behind
- * it stay as they are: an update that fails stops by itself.
+ * are left out; they are updated when it returns. A slot that breaks is never done; how many may
+ * break before everybody stops is the policy's ratio. The end of a rollout is judged in verdict.ts.
  */
 import type { Slot } from '../model/ids.ts';
 import type { ContainerView, FailureView, ServiceView, View } from '../model/view.ts';
 import { containersOfService, isInTraffic } from '../view/endpoints.ts';
 import { slotNumber } from '../view/order.ts';
-import { isNamedVolume, optionalDurationMs } from '../view/service-spec.ts';
 import type { Owners } from '../view/snapshot.ts';
 import { serviceKey } from '../view/snapshot.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
-import { hostPortsOf } from './published.ts';
+import { isStartFirst, policyOf } from './rollout-policy.ts';
 
 export interface Rollout {
   readonly view: View;
@@ -48,34 +47,25 @@ function isWanted(service: ServiceView, slot: Slot): boolean {
   return service.mode === 'global' || (slotNumber(slot) ?? 0) <= service.replicaCount;
 }
 
-/** How many slots may move at a time; `parallelism: 0` means all. */
-export function parallelismOf(service: ServiceView): number {
-  const parallelism = service.spec.deploy?.update_config?.parallelism ?? 1;
-  return parallelism === 0 ? Number.MAX_SAFE_INTEGER : parallelism;
+/** The failure for which the update goes no further; undefined while it may go on. */
+export function stoppingFailure(
+  rollout: Rollout,
+): Pick<FailureView, 'why' | 'slot' | 'machine'> | undefined {
+  const { view, service } = rollout;
+  const { verdict } = service;
+  if (verdict?.result === 'paused') return verdict.failure;
+  // After `good` a failure is an accident of its slot: the others are brought up to date.
+  if (verdict !== undefined) return undefined;
+  const failures = standingFailures(view, service);
+  const failedCount = new Set(failures.map(({ slot }) => slot)).size;
+  return isOverRatio(rollout, failedCount) ? failures[0] : undefined;
 }
 
-/**
- * start-first keeps the capacity, and is the default where two copies can live side by side. Two
- * copies on one volume may corrupt it, and two on one host port cannot start at all.
- */
-export function isStartFirst(service: ServiceView): boolean {
-  const { spec } = service;
-  if (hostPortsOf(spec).length > 0 || spec.network_mode === 'host') return false;
-  const order = spec.deploy?.update_config?.order;
-  if (order === 'start-first' || order === 'stop-first') return order === 'start-first';
-  const hasVolume = (spec.volumes ?? []).some(
-    (mount) => isNamedVolume(mount) || mount.type === 'volume' || isWritableBind(mount),
-  );
-  return !hasVolume && spec.container_name === undefined;
-}
-
-function isWritableBind(mount: { readonly type: string; readonly read_only?: boolean }): boolean {
-  return mount.type === 'bind' && mount.read_only !== true;
-}
-
-/** `failure_action: continue`: a slot that broke is given up, and the others go on. */
-export function goesOnAfterFailure(service: ServiceView): boolean {
-  return service.spec.deploy?.update_config?.failure_action === 'continue';
+/** Whether so many slots have failed that the policy lets no more be changed. */
+export function isOverRatio({ view, service, owners }: Rollout, failedCount: number): boolean {
+  const { failureAction, maxFailureRatio } = policyOf(view, service);
+  const slotCount = owners.get(serviceKey(service.project, service.name))?.size ?? 0;
+  return failureAction !== 'continue' && failedCount > maxFailureRatio * slotCount;
 }
 
 /** Whether it is this slot's turn to be replaced, and if not, why and until when. */
@@ -84,18 +74,15 @@ export function turnWait(
   slot: Slot,
 ): { readonly why: string; readonly untilMs: number | undefined } | undefined {
   const { view, service } = rollout;
-  const parallelism = parallelismOf(service);
-  const givenUp = goesOnAfterFailure(service)
-    ? standingFailures(view, service).map((failure) => failure.slot)
-    : [];
+  const { parallelism, delayMs } = policyOf(view, service);
+  const givenUp = givenUpSlots(rollout);
   const pending = actingSlots(rollout).filter(
-    (other) => !isSlotDone(rollout, other) && !givenUp.includes(other),
+    (other) => !isSlotDone(rollout, other) && !givenUp.has(other),
   );
   const position = pending.indexOf(slot);
   if (position < 0 || position >= parallelism) {
-    return { why: 'waits for its turn in the update', untilMs: undefined };
+    return { why: 'waits for its turn in the update', untilMs: monitoredUntilMs(rollout) };
   }
-  const delayMs = optionalDurationMs(service.spec.deploy?.update_config?.delay) ?? 0;
   const untilMs = lastStartMs(rollout) + delayMs;
   if (delayMs > 0 && view.nowMs < untilMs) {
     return { why: 'waits for the delay of the update', untilMs };
@@ -103,12 +90,22 @@ export function turnWait(
   return undefined;
 }
 
-/** Whether the service can spare one ready replica now. */
+/** Slots that broke, where the policy lets the others go on. */
+function givenUpSlots({ view, service }: Rollout): ReadonlySet<Slot> {
+  return new Set(standingFailures(view, service).map(({ slot }) => slot));
+}
+
+/**
+ * Whether one ready replica may be taken out now. start-first: its successor serves, so as many as
+ * wanted stay; stop-first: with it gone, no more than `parallelism` are missing. Slots that the
+ * policy has given up are not waited for.
+ */
 export function hasSpareReplica(rollout: Rollout): boolean {
   const { view, service, owners } = rollout;
   const slots = owners.get(serviceKey(service.project, service.name)) ?? [];
+  const givenUp = givenUpSlots(rollout);
   const servedCount = [...slots].filter(
-    ([, machine]) => machine !== undefined && isInTraffic(view, machine),
+    ([slot, machine]) => machine !== undefined && isInTraffic(view, machine) && !givenUp.has(slot),
   ).length;
   // What has completed is missed by nobody, so it counts like what is ready.
   const readyCount = containersOf(rollout).filter(
@@ -116,8 +113,8 @@ export function hasSpareReplica(rollout: Rollout): boolean {
       isDone(service, container) ||
       (container.ready && !container.draining && isInTraffic(view, container.machine)),
   ).length;
-  const spare = isStartFirst(service) ? 0 : parallelismOf(service);
-  return readyCount >= servedCount - spare;
+  if (isStartFirst(service)) return readyCount >= servedCount;
+  return readyCount > servedCount - policyOf(view, service).parallelism;
 }
 
 /** When the last slot that is done was started; 0 when none is. */
@@ -130,7 +127,8 @@ function lastStartMs(rollout: Rollout): number {
   return Math.max(0, ...started);
 }
 
-function actingSlots({ view, service, owners }: Rollout): readonly Slot[] {
+/** Slots whose owner can do something about them now. */
+export function actingSlots({ view, service, owners }: Rollout): readonly Slot[] {
   const slots = owners.get(serviceKey(service.project, service.name)) ?? [];
   return [...slots].flatMap(([slot, id]) => {
     const machine = id === undefined ? undefined : view.machines.get(id);
@@ -140,13 +138,34 @@ function actingSlots({ view, service, owners }: Rollout): readonly Slot[] {
 
 function isSlotDone(rollout: Rollout, slot: Slot): boolean {
   const { view, service } = rollout;
+  if (service.done?.has(slot) === true) return true;
   const copies = containersOf(rollout).filter(
     (container) => container.slot === slot && isInTraffic(view, container.machine),
   );
   return (
-    copies.every((container) => container.hash === service.hash) &&
-    copies.some((container) => container.ready || isDone(service, container))
+    // What is out of traffic needs nobody's turn any more: it only ends.
+    copies.every((container) => container.hash === service.hash || container.draining) &&
+    copies.some(
+      (container) =>
+        isDone(service, container) ||
+        (container.ready && view.nowMs >= monitorEndMs(rollout, container)),
+    )
   );
+}
+
+/** A batch counts as done only after the time that the file asks for. */
+function monitorEndMs({ view, service }: Rollout, container: ContainerView): number {
+  return container.startedMs + (policyOf(view, service).monitorMs ?? 0);
+}
+
+/** When the next replica that is ready has been monitored for long enough. */
+function monitoredUntilMs(rollout: Rollout): number | undefined {
+  const { view, service } = rollout;
+  const ends = containersOf(rollout)
+    .filter((container) => container.hash === service.hash && container.ready)
+    .map((container) => monitorEndMs(rollout, container))
+    .filter((endMs) => endMs > view.nowMs);
+  return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
 function containersOf({ service, index }: Rollout): readonly ContainerView[] {

@@ -4,6 +4,7 @@
  * fails when the source is missing. Named volumes exist already when this is used: the agent makes
  * them (agent/engine.ts), with the labels that `docker compose` would give them.
  */
+import { copyHashOf } from '../model/names.ts';
 import type { Mount, Project, Service } from '../model/project.ts';
 import { apiAtLeast, since } from './container-api.ts';
 import type { HostBody, MountBody } from './container-body.ts';
@@ -22,6 +23,8 @@ export interface MountsInput {
   readonly files: readonly BoundFile[];
   /** Anonymous volumes of the container that this one replaces: target to engine name. */
   readonly inheritedVolumes: Readonly<Record<string, string>>;
+  /** Where copies of bind-mounted files lie on this machine, by hash. */
+  readonly copies: Readonly<Record<string, string>>;
 }
 
 export type MountsBody = Pick<HostBody, 'Binds' | 'Mounts' | 'Tmpfs'>;
@@ -87,6 +90,8 @@ function mountBody(mount: Mount, input: MountsInput): MountBody {
 }
 
 function sourceOf(mount: Mount, input: MountsInput): string | undefined {
+  const copy = copyHashOf(mount.source);
+  if (copy !== undefined) return input.copies[copy];
   if (mount.type !== 'volume') return mount.source;
   if (mount.source === undefined || mount.source === '') {
     return input.inheritedVolumes[mount.target];

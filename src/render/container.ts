@@ -12,13 +12,7 @@ import { containerName, engineNetwork } from '../model/names.ts';
 import type { Port, Service } from '../model/project.ts';
 import type { MachineView, ServiceView } from '../model/view.ts';
 import { apiAtLeast, engineGaps, since } from './container-api.ts';
-import type {
-  ContainerBody,
-  EndpointBody,
-  HealthcheckBody,
-  HostBody,
-  PortBindingBody,
-} from './container-body.ts';
+import type { ContainerBody, EndpointBody, HostBody, PortBindingBody } from './container-body.ts';
 import { containerLabels } from './container-labels.ts';
 import { type BoundFile, renderMounts } from './container-mounts.ts';
 import {
@@ -31,6 +25,7 @@ import {
   textsAt,
 } from './container-read.ts';
 import { renderResources } from './container-resources.ts';
+import { healthcheck } from './healthcheck.ts';
 import { usableXPorts } from './x-ports.ts';
 
 export interface ContainerInput {
@@ -48,6 +43,8 @@ export interface ContainerInput {
   readonly resolvConfPath: string | undefined;
   /** Secrets and configs that the agent has written. */
   readonly files: readonly BoundFile[];
+  /** Where copies of bind-mounted files lie on this machine, by hash. */
+  readonly copies?: Readonly<Record<string, string>>;
   /** Containers of this machine by service, for `network_mode: service:x` and its like. */
   readonly companions: Readonly<Record<string, string>>;
   readonly inheritedVolumes: Readonly<Record<string, string>>;
@@ -116,21 +113,6 @@ function environment(spec: Service): readonly string[] | undefined {
   if (entries.length === 0) return undefined;
   // A name without "=" takes the variable away from what the image sets.
   return entries.map(([name, value]) => (value === null ? name : `${name}=${value}`));
-}
-
-function healthcheck(spec: Service, apiVersion: string): HealthcheckBody | undefined {
-  const check = spec.healthcheck;
-  if (check === undefined) return undefined;
-  if (check.disable === true) return { Test: ['NONE'] };
-  const knowsStartInterval = apiAtLeast(apiVersion, since.startInterval);
-  return compact<HealthcheckBody>({
-    Test: check.test,
-    Interval: nanosecondsAt(check, 'interval'),
-    Timeout: nanosecondsAt(check, 'timeout'),
-    Retries: numberAt(check, 'retries'),
-    StartPeriod: nanosecondsAt(check, 'start_period'),
-    StartInterval: knowsStartInterval ? nanosecondsAt(check, 'start_interval') : undefined,
-  });
 }
 
 /** Whole seconds, rounded up, so that a grace period is never shorter than asked for. */
@@ -202,6 +184,7 @@ function hostConfig(input: ContainerInput, networkMode: string): HostBody {
       apiVersion: input.apiVersion,
       files: withResolvConf(input, networkMode),
       inheritedVolumes: input.inheritedVolumes,
+      copies: input.copies ?? {},
     }),
     VolumesFrom: volumesFrom(input),
     CapAdd: textsAt(spec, 'cap_add'),

@@ -12,6 +12,8 @@
  * 4. Container addresses are kept inside the mesh and hidden behind the machine's outside it.
  * 5. Published ports are led to a usable replica, a local one first.
  * 6. The second resolver address is led to another machine's resolver.
+ * 7. What is sent towards a silent machine is refused here at once: a connection that was open when
+ *    it went off would otherwise wait for minutes, and a new one for the caller's time-out.
  *
  * An `accept` here is not final: other tables of the machine are asked as well, and the driver
  * sees to it that Docker's lets mesh traffic through.
@@ -19,7 +21,7 @@
 import type { MachineId } from '../model/ids.ts';
 import { bridgeDevice, meshPort, wgDevice } from '../model/names.ts';
 import type { MachineView, View } from '../model/view.ts';
-import { reachableMachines } from '../view/endpoints.ts';
+import { isInTraffic, reachableMachines } from '../view/endpoints.ts';
 import { secondResolverIp } from './addresses.ts';
 import { indexEndpoints } from './endpoints.ts';
 import { renderMembership } from './firewall-membership.ts';
@@ -48,6 +50,7 @@ export function renderFirewall(view: View, self: MachineId): string | null {
   const publishing = renderPublishing(view, own, indexEndpoints(view));
   const openPorts = own.hasIngress ? ingressPorts(view) : [];
   const resolver = secondResolver(view, own);
+  const silent = silentMachines(view).map((machine) => machine.subnet);
 
   return `# Written by tsc-compose for ${own.name}; changes are overwritten.
 table inet ${firewallTable}
@@ -61,6 +64,12 @@ table inet ${firewallTable} {
     type ipv4_addr
     elements = { ${[...new Set(gateways)].join(', ')} }
   }
+
+  # Containers of machines that are silent.
+  set silent {
+    type ipv4_addr
+    flags interval
+${silent.length > 0 ? `    elements = { ${silent.sort(compareText).join(', ')} }\n` : ''}  }
 
 ${indent(membership.sets)}
 
@@ -99,9 +108,20 @@ ${openPorts.length > 0 ? `    fib daddr type local ip daddr != ${own.gatewayIp} 
     drop
   }
 
+  # What this machine itself sends, and what has nobody to receive it.
+  chain output {
+    type filter hook output priority filter - 10; policy accept;
+    ip daddr @silent jump refuse
+  }
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    reject with icmp type host-unreachable
+  }
+
   # What passes through this machine.
   chain forward {
     type filter hook forward priority filter - 10; policy accept;
+    ip daddr @silent jump refuse
     iifname "${wgDevice}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu
     oifname "${wgDevice}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu
     oifname "${bridgeDevice}" jump to_containers
@@ -175,6 +195,17 @@ ${indent(membership.sets)}
 ${indent(membership.chains)}
 }
 `;
+}
+
+/**
+ * Machines whose containers nothing can be sent to. None while this agent has only just started or
+ * slept: it has not heard the others yet, and must not cut connections that work.
+ */
+export function silentMachines(view: View): readonly MachineView[] {
+  if (view.guards.includes('booting') || view.guards.includes('stale')) return [];
+  return [...view.machines.values()].filter(
+    (machine) => machine.id !== view.self && !isInTraffic(view, machine.id),
+  );
 }
 
 /** The resolver of the next reachable machine in a ring by id, so that the load is spread. */

@@ -22,8 +22,8 @@ export type CaddyConfig = { readonly [key: string]: Json };
 export const caddyAdminSocket = '/run/tsc-compose/caddy/admin.sock';
 export const caddyStorageFolder = '/data/storage';
 
-/** 5 s: as long as a machine takes to be noticed as silent. */
-const tryDurationMs = 5_000;
+/** 8 s: twice as long as a machine takes to be noticed as silent, when what waits for it is ended. */
+const tryDurationMs = 8_000;
 /** 100 ms between tries when no replica answers. */
 const tryIntervalMs = 100;
 /** 1 s to connect inside the mesh; a machine without power does not refuse, it is silent. */

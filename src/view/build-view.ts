@@ -35,6 +35,7 @@ import {
   isRevision,
   isTombstone,
 } from './record-checks.ts';
+import { definitionInForce } from './rollout-records.ts';
 import { localVolumesOf, modeOf, replicaCountOf } from './service-spec.ts';
 
 /** A record that could not be used, and why. */
@@ -111,7 +112,8 @@ function buildProject(
   const revisions = new Map<string, RevisionRecord | undefined>();
   let isComplete = true;
   for (const [serviceName, pointed] of sortedEntries(pointer.services)) {
-    const key = recordKey.revision(name, pointed.revision);
+    const inForce = definitionInForce(name, serviceName, pointed, source);
+    const key = recordKey.revision(name, inForce.revisionHash);
     if (!revisions.has(key)) revisions.set(key, readRevision(key, source));
     const revision = revisions.get(key);
     const spec = revision?.project.services[serviceName];
@@ -128,15 +130,14 @@ function buildProject(
       spec,
       definition: revision.project,
       revision,
-      revisionHash: pointed.revision,
-      hash: pointed.hash,
-      rollout: pointed.rollout,
+      ...inForce,
       mode,
       replicaCount: operation?.scale ?? replicaCountOf(spec),
       isStopped: operation?.stopped === true,
       isOrphan: pointer.orphans.includes(serviceName),
       slots: pointed.slots,
       pinned: pointed.pinned,
+      paths: pointed.paths,
       away: pointed.away ?? [],
       volumeHome: mode === 'global' ? undefined : volumeHomeOf(pointer, revision, serviceName),
       operation,
@@ -248,13 +249,20 @@ function buildFailures(
   const failures: FailureView[] = [];
   for (const { entry, machine, path } of observed(records, 'fail/', machines, report)) {
     const [project = '', service = ''] = path;
-    if (isFailure(entry.value)) failures.push({ ...entry.value, machine, project, service });
-    else report(entry.key, 'is not a failure');
+    if (!isFailure(entry.value)) {
+      report(entry.key, 'is not a failure');
+      continue;
+    }
+    const { more, ...first } = entry.value;
+    for (const failure of [first, ...(more ?? [])]) {
+      failures.push({ ...failure, rollout: first.rollout, machine, project, service });
+    }
   }
   return failures.sort(
     (left, right) =>
       compareText(left.project, right.project) ||
       compareText(left.service, right.service) ||
-      compareText(left.machine, right.machine),
+      compareText(left.machine, right.machine) ||
+      compareSlots(left.slot, right.slot),
   );
 }

@@ -11,6 +11,16 @@ export function isInTraffic(view: View, machine: MachineId): boolean {
   return liveness === 'reachable' || liveness === 'headless';
 }
 
+/** The view as it would be with some of its machines silent. */
+export function withSilent(view: View, silent: ReadonlySet<MachineId>): View {
+  if (![...silent].some((id) => isInTraffic(view, id))) return view;
+  const machines = [...view.machines].map(
+    ([id, machine]) =>
+      [id, silent.has(id) ? { ...machine, liveness: 'unreachable' as const } : machine] as const,
+  );
+  return { ...view, machines: new Map(machines) };
+}
+
 /** Machines whose agents can be asked, in order of id. */
 export function reachableMachines(view: View): readonly MachineView[] {
   return [...view.machines.values()].filter((machine) => machine.liveness === 'reachable');

@@ -8,19 +8,29 @@ import type { Dependency, Deploy, Mount, Port, Project, Service } from '../model
 import type {
   Admission,
   ConflictRecord,
+  ContainerCause,
   ContainerRecord,
+  DoneRecord,
   FailureRecord,
+  HistoryRecord,
+  HistoryService,
   LinksRecord,
   LostChange,
   MachineOptionsRecord,
   MachineRecord,
   MachineVersions,
+  OperationAuthor,
   OperationRecord,
+  PathPlaces,
   PointerRecord,
   PointerService,
   PointerTombstone,
   ResolvedImage,
   RevisionRecord,
+  SignalOrder,
+  SlotFailure,
+  VerdictFailure,
+  VerdictRecord,
 } from '../model/record.ts';
 
 type Check = (value: unknown) => boolean;
@@ -158,7 +168,13 @@ const isProject = shape<Project>({
 export const isRevision = shape<RevisionRecord>({
   project: isProject,
   hashes: mapOf(isName),
-  images: mapOf(shape<ResolvedImage>({ reference: isText, ids: mapOf(isText) })),
+  images: mapOf(
+    shape<ResolvedImage>({
+      reference: isText,
+      ids: mapOf(isText),
+      digests: optional(mapOf(isText)),
+    }),
+  ),
   contents: mapOf(isText),
   workingDir: isText,
   composeFiles: listOf(isText),
@@ -172,7 +188,13 @@ export const isPointer = shape<PointerRecord>({
       rollout: isName,
       slots: mapOf(isName),
       pinned: optional(isName),
+      paths: optional(
+        shape<PathPlaces>({ on: optional(listOf(isName)), notOn: optional(listOf(isName)) }),
+      ),
       lastGoodRevision: optional(isName),
+      lastGoodHash: optional(isName),
+      isRollback: optional(isFlag),
+      noRollback: optional(isFlag),
       away: optional(listOf(isName)),
     }),
   ),
@@ -182,6 +204,8 @@ export const isPointer = shape<PointerRecord>({
   volumes: mapOf(isName),
   orphans: listOf(isName),
   ancestors: optional(listOf(isName)),
+  revision: optional(isName),
+  act: optional(isText),
 });
 
 export const isTombstone = shape<PointerTombstone>({
@@ -214,6 +238,22 @@ export const isOperation = shape<OperationRecord>({
   scale: optional(isCount),
   stopped: optional(isFlag),
   restartAtMs: optional(isNumber),
+  restarts: optional(mapOf(isNumber)),
+  startAtMs: optional(isNumber),
+  graceMs: optional(isCount),
+  kill: optional(
+    shape<SignalOrder>({ signal: isName, atMs: isNumber, slots: optional(listOf(isName)) }),
+  ),
+  removeAtMs: optional(isNumber),
+  removeVolumes: optional(isFlag),
+  by: optional(
+    shape<OperationAuthor>({
+      machine: isName,
+      user: optional(isText),
+      atMs: isNumber,
+      act: isText,
+    }),
+  ),
 });
 
 export const isContainer = shape<ContainerRecord>({
@@ -236,15 +276,41 @@ export const isContainer = shape<ContainerRecord>({
   restarts: isNumber,
   aliases: listOf(isText),
   networks: mapOf(listOf(isText)),
+  cause: optional(shape<ContainerCause>({ what: isText, why: isText, atMs: isNumber })),
+  signalMs: optional(isNumber),
 });
 
-export const isFailure = shape<FailureRecord>({
-  rollout: isName,
+const slotFailure = {
   slot: isName,
   why: isText,
   exitCode: nullable(isNumber),
   lastLines: listOf(isText),
   atMs: isNumber,
+} as const;
+
+export const isFailure = shape<FailureRecord>({
+  ...slotFailure,
+  rollout: isName,
+  more: optional(listOf(shape<SlotFailure>(slotFailure))),
+});
+
+export const isVerdict = shape<VerdictRecord>({
+  result: oneOf('good', 'paused', 'rolled-back'),
+  atMs: isNumber,
+  revision: optional(isName),
+  hash: optional(isName),
+  failure: optional(shape<VerdictFailure>({ ...slotFailure, machine: isName })),
+});
+
+export const isDoneRecord = shape<DoneRecord>({ machine: isName, atMs: isNumber });
+
+export const isHistory = shape<HistoryRecord>({
+  pointerHlc: isNumber,
+  atMs: isNumber,
+  author: isAuthor,
+  act: oneOf('up', 'rollback'),
+  revision: isName,
+  services: mapOf(shape<HistoryService>({ revision: isName, hash: isName, rollout: isName })),
 });
 
 /** "10.210.3.1" of "10.210.3.0/24"; undefined when the text is no IPv4 network. */

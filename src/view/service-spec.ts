@@ -24,6 +24,24 @@ export function isJob(spec: Service): boolean {
   return spec.deploy?.mode === 'replicated-job' || spec.deploy?.mode === 'global-job';
 }
 
+/**
+ * Whether running it twice may do harm: a job, or what another service waits for to complete (a
+ * migration). Once begun it stays with its machine, as nobody else can know how far it came.
+ */
+export function isRunOnce(service: {
+  readonly name: string;
+  readonly spec: Service;
+  readonly definition: Project;
+}): boolean {
+  return (
+    isJob(service.spec) ||
+    Object.values(service.definition.services).some(
+      ({ depends_on: needs }) =>
+        needs?.[service.name]?.condition === 'service_completed_successfully',
+    )
+  );
+}
+
 /** `scale` wins over `deploy.replicas`, as in `docker compose`. */
 export function replicaCountOf(spec: Service): number {
   return spec.scale ?? spec.deploy?.replicas ?? 1;

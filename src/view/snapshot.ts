@@ -9,7 +9,7 @@ import type { Json, Port } from '../model/project.ts';
 import type { ProjectSnapshot, ServiceSnapshot, Snapshot } from '../model/snapshot.ts';
 import type { ProjectView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from './endpoints.ts';
-import { mayComplete } from './service-spec.ts';
+import { isJob, mayComplete, optionalDurationMs } from './service-spec.ts';
 
 /** `<project>/<service>` to slot to the machine that owns it; undefined while none can. */
 export type Owners = ReadonlyMap<string, ReadonlyMap<Slot, MachineId | undefined>>;
@@ -64,8 +64,15 @@ function serviceSnapshot(
     const isAway = machine === undefined || !isInTraffic(view, machine);
     if (service.mode === 'replicated' || !isAway) wantedCount += 1;
   }
+  const monitorMs = optionalDurationMs(service.spec.deploy?.update_config?.monitor);
   return {
     name: service.name,
+    revision: service.revisionHash,
+    ...(service.verdict === undefined ? {} : { verdict: service.verdict }),
+    ...(service.takenBack === undefined ? {} : { takenBack: service.takenBack }),
+    ...(service.done === undefined ? {} : { doneSlots: [...service.done.keys()] }),
+    ...(isJob(service.spec) ? { isJob: true } : {}),
+    ...(monitorMs === undefined ? {} : { monitorMs }),
     image: service.spec.image ?? service.revision.images[service.name]?.reference ?? '',
     hash: service.hash,
     rollout: service.rollout,
@@ -73,10 +80,22 @@ function serviceSnapshot(
     wantedCount: service.isStopped ? 0 : wantedCount,
     isStopped: service.isStopped,
     isOrphan: service.isOrphan,
+    ...pendingStarts(service),
     owners,
     mayComplete: mayComplete(service.spec),
     ports: (service.spec.ports ?? []).map(portText),
     xPorts: textsOf(service.spec['x-ports']),
+  };
+}
+
+function pendingStarts({
+  operation,
+}: ServiceView): Pick<ServiceSnapshot, 'restartAtMs' | 'restarts' | 'startAtMs'> {
+  const { restartAtMs, restarts, startAtMs } = operation ?? {};
+  return {
+    ...(restartAtMs === undefined ? {} : { restartAtMs }),
+    ...(restarts === undefined ? {} : { restarts }),
+    ...(startAtMs === undefined ? {} : { startAtMs }),
   };
 }
 

@@ -19,6 +19,8 @@ export interface Case {
   readonly env?: Readonly<Record<string, string>>;
   readonly expect: {
     readonly exit: number;
+    /** The kind of a must-fail case. */
+    readonly class?: string;
     readonly json?: unknown;
     readonly text?: string;
     readonly unordered?: boolean;

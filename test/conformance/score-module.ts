@@ -1,4 +1,5 @@
 /** What the scorer of the golden cases imports: one `config` call in this process. */
+import { hash } from 'node:crypto';
 import { configCommand } from '../../src/cli/config.ts';
 import { FsReader } from '../../src/cli/fs-reader.ts';
 import { formatError, TscError } from '../../src/lib/errors.ts';
@@ -26,6 +27,7 @@ export function config(call: ConfigCall): ConfigAnswer {
       cwd: call.cwd,
       env: call.env,
       reader: new FsReader(),
+      sha256: (text) => hash('sha256', text),
       stdout: (text) => {
         stdout += text;
       },

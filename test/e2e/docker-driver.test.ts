@@ -87,6 +87,7 @@ class Driver {
         replica,
         view,
         files: new ContainerFiles(this.dataDir),
+        copies: { path: async (hash) => `${this.dataDir}/copies/${hash}` },
         network: () => ({
           name: engineNetwork,
           bridge: bridgeDevice,

@@ -23,6 +23,8 @@ import {
   acceptUp,
   type OperationWrite,
 } from '../../src/plan/accept.ts';
+import type { MachineFacts } from '../../src/plan/bind-pins.ts';
+import { planVersion } from '../../src/plan/limits.ts';
 import { type BuiltView, buildView } from '../../src/view/build-view.ts';
 import { compareText } from '../../src/view/order.ts';
 
@@ -76,7 +78,7 @@ export function aMachineRecord(
     platform,
     cpuCount: 4,
     memoryBytes: 8 * 1024 ** 3,
-    versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: 1 },
+    versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: planVersion },
     admission: {
       cluster,
       machine: id,
@@ -226,11 +228,12 @@ export class World {
 
   /** Accepts an `up` without writing it. */
   accept(self: string, project: Project, change: Partial<UpRequest> & UpFacts = {}): AcceptedUp {
-    const { images, ...request } = change;
+    const { images, machines, ...request } = change;
     return acceptUp(this.view(self), anUpRequest(project, request), {
       self: machineId(self),
       nowMs: this.nowMs,
       images: images ?? {},
+      ...(machines === undefined ? {} : { machines }),
       newId: () => this.newId(),
     });
   }
@@ -248,6 +251,7 @@ export class World {
 
 export interface UpFacts {
   readonly images?: Readonly<Record<string, ResolvedImage>>;
+  readonly machines?: ReadonlyMap<MachineId, MachineFacts>;
 }
 
 export function anUpRequest(project: Project, change: Partial<UpRequest> = {}): UpRequest {

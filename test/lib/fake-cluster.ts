@@ -5,11 +5,18 @@
  */
 import type { Action, Waiting } from '../../src/model/action.ts';
 import type { MachineId } from '../../src/model/ids.ts';
-import { type ContainerRecord, recordKey } from '../../src/model/record.ts';
+import {
+  type ContainerRecord,
+  type FailureRecord,
+  recordKey,
+  type SlotFailure,
+} from '../../src/model/record.ts';
 import type { ContainerView, View } from '../../src/model/view.ts';
 import { plan } from '../../src/plan/plan.ts';
 import { isReady } from '../../src/plan/readiness.ts';
+import { withFailure, withoutFailure } from '../../src/plan/report-failure.ts';
 import { compareText } from '../../src/view/order.ts';
+import { isFailure } from '../../src/view/record-checks.ts';
 import { lastingName } from '../../src/view/service-spec.ts';
 import { machineId, type World } from './builders.ts';
 
@@ -185,6 +192,14 @@ export class FakeCluster {
       case 'stop':
         if (target) this.#put(target, { state: 'exited', exitCode: 137, finishedMs: view.nowMs });
         return;
+      case 'kill':
+        if (!target) return;
+        this.#put(target, { signalMs: action.arguments.atMs });
+        if (action.arguments.signal === 'SIGKILL') {
+          const ended = { state: 'exited', exitCode: 137, finishedMs: view.nowMs } as const;
+          this.#put(target, { ...ended, ready: false, signalMs: action.arguments.atMs });
+        }
+        return;
       case 'remove':
         if (target) this.world.records.delete(recordKey.container(target.machine, target.id));
         return;
@@ -196,29 +211,50 @@ export class FakeCluster {
         return;
       case 'reportFailure': {
         const { project, service, rollout, slot, why, exitCode } = action.arguments;
-        this.world.write(recordKey.failure(view.self, project, service), view.self, {
-          rollout,
-          slot,
-          why,
-          exitCode,
-          lastLines: [],
-          atMs: view.nowMs,
-        });
+        const failure = { slot, why, exitCode, lastLines: [], atMs: view.nowMs };
+        this.#fail(view, { project, service, rollout }, failure);
+        return;
+      }
+      case 'writeVerdict': {
+        const { project, service, rollout, verdict } = action.arguments;
+        this.world.write(recordKey.verdict(project, service, rollout), view.self, verdict);
+        return;
+      }
+      case 'recordDone': {
+        const { project, service, slot, rollout, atMs } = action.arguments;
+        const key = recordKey.done(project, service, slot, rollout);
+        this.world.write(key, view.self, { machine: view.self, atMs });
         return;
       }
     }
+  }
+
+  #failure(key: string): FailureRecord | undefined {
+    const value = this.world.records.get(key)?.value ?? null;
+    return isFailure(value) ? value : undefined;
+  }
+
+  #fail(
+    view: View,
+    of: { readonly project: string; readonly service: string; readonly rollout: string },
+    failure: SlotFailure,
+  ): void {
+    const key = recordKey.failure(view.self, of.project, of.service);
+    this.world.write(key, view.self, withFailure(this.#failure(key), of.rollout, failure));
   }
 
   #run(view: View, action: Extract<Action, { name: 'run' }>): void {
     const { project, service, slot, hash, rollout } = action.arguments;
     const { runFailure } = this.#behaviour({ service, hash });
     if (runFailure !== undefined) {
-      const failure = { rollout, slot, why: runFailure, exitCode: null, lastLines: [] };
-      const key = recordKey.failure(view.self, project, service);
-      this.world.write(key, view.self, { ...failure, atMs: view.nowMs });
+      const failure = { slot, why: runFailure, exitCode: null, lastLines: [], atMs: view.nowMs };
+      this.#fail(view, { project, service, rollout }, failure);
       return;
     }
-    this.world.records.delete(recordKey.failure(view.self, project, service));
+    const key = recordKey.failure(view.self, project, service);
+    const kept = withoutFailure(this.#failure(key), { rollout, slot });
+    if (kept === undefined) this.world.records.delete(key);
+    else this.world.write(key, view.self, kept);
     this.#containers += 1;
     const id = `c${this.#containers}`;
     const definition = view.projects.get(project)?.services.get(service);
@@ -257,6 +293,6 @@ function drainingSince(
 /** The container that an action is about. */
 function containerOf(action: Action): string | undefined {
   const { name } = action;
-  if (name === 'run' || name === 'removeVolume' || name === 'reportFailure') return undefined;
-  return action.arguments.containerId;
+  if (name === 'run' || name === 'reportFailure') return undefined;
+  return 'containerId' in action.arguments ? action.arguments.containerId : undefined;
 }

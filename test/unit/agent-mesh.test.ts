@@ -176,6 +176,18 @@ test('http goes over an RPC connection', async () => {
   });
 });
 
+test('a call ends when its machine has fallen silent', async () => {
+  const agents = await cluster.of(2);
+  const [a, b] = agents as [TestAgent, TestAgent];
+  cluster.onRpc = () => undefined;
+  await until('meshed', () => isMeshed(agents));
+  const stream = await a.client.connectRpc(b.identity.machine);
+  const ended = new Promise<Error>((resolve) => stream.once('error', resolve));
+  a.client.endStreams(b.identity.machine);
+  expect((await ended).message).toContain('silent');
+  a.client.endStreams(b.identity.machine);
+});
+
 test('a join request goes to the callback, and its error comes back', async () => {
   const [a] = await cluster.of(1);
   if (a === undefined) throw new Error('no agent');

@@ -46,6 +46,7 @@ export const define: CommandModule['define'] = (command, attach) => {
       cwd,
       env: environment,
       reader: new FsReader(),
+      sha256: (text) => process.getBuiltinModule('node:crypto').hash('sha256', text),
       stdout: (text) => cli.io.stdout.write(text),
       stderr: (text) => cli.io.stderr.write(text),
       writeFile: (path, text) => writeFileSync(resolve(cwd, path), text),

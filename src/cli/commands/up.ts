@@ -5,6 +5,7 @@
 import type { UpAnswer, UpRequest } from '../../model/api.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { answersAt } from '../answers-at.ts';
+import { carryBinds } from '../binds.ts';
 import type { Cli, CommandModule } from '../cli.ts';
 import { addProjectFlags, collect, count, exitCode, say } from '../cli.ts';
 import { painter } from '../colour.ts';
@@ -62,10 +63,19 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   const selected = options.deps ? withDependencies(project, services) : services;
   const scope = { services: selected, ignored: options.ignore ?? [] };
   const carriedOut = await refuseUnsupported(cli, loaded, scope);
-  const request = await makeRequest(
+  const binds = await carryBinds(
     cli,
     { ...loaded, project: carriedOut },
-    { ...options, scale, selected },
+    {
+      services: selected,
+      isDryRun: options.dryRun === true,
+      loadUnresolved: async () => (await loadFor(cli, services, { isUnresolved: true })).project,
+    },
+  );
+  const request = await makeRequest(
+    cli,
+    { ...loaded, project: binds.project },
+    { ...options, scale, selected, relativeBinds: binds.relativeBinds },
   );
 
   const before = await cli.client.snapshot(cli.signal);
@@ -119,6 +129,7 @@ interface Wanted {
   readonly removeOrphans?: boolean;
   readonly dryRun?: boolean;
   readonly forceRecreate?: boolean;
+  readonly relativeBinds: readonly string[];
 }
 
 async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<UpRequest> {
@@ -135,6 +146,7 @@ async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<Up
     contents: await readContents(project, loaded),
     workingDir,
     composeFiles,
+    relativeBinds: wanted.relativeBinds,
     ...(user === undefined ? {} : { user }),
   };
 }

@@ -4,8 +4,8 @@ import type { Service } from '../../../src/model/project.ts';
 import type { Liveness } from '../../../src/model/view.ts';
 import { ownersOf } from '../../../src/plan/owner.ts';
 import { plan } from '../../../src/plan/plan.ts';
+import { isStartFirst } from '../../../src/plan/rollout-policy.ts';
 import { idleLocalState } from '../../../src/plan/steps.ts';
-import { isStartFirst } from '../../../src/plan/turn.ts';
 import { buildView } from '../../../src/view/build-view.ts';
 import { aProject, machineId, RecordMap, World } from '../../lib/builders.ts';
 import { FakeCluster } from '../../lib/fake-cluster.ts';
@@ -194,7 +194,18 @@ describe('plans', () => {
         const wanted = world.service('web');
         const fake = new FakeCluster(world);
         fake.settle();
-        const left = fake.containers();
+        // A container of the new definition that never started is a failure of the rollout, and
+        // what has been judged stays judged: the others keep what serves.
+        if (world.service('web').verdict?.result === 'paused') return;
+        const all = fake.containers();
+        const kept = all.filter((found) => found.hash !== wanted.hash);
+        // The last container of a slot that was replaced stays, stopped, for its log.
+        expect(new Set(kept.map((found) => found.slot)).size).toBe(kept.length);
+        for (const found of kept) {
+          expect(found.state).toBe('exited');
+          expect(found.name).toBe(`app-web-${found.slot}-old`);
+        }
+        const left = all.filter((found) => !kept.includes(found));
         expect(left.map((found) => found.slot)).toEqual(
           Array.from({ length: wanted.replicaCount }, (_, index) => `${index + 1}`),
         );

@@ -41,11 +41,14 @@ beforeEach(() => {
       observer: {
         refresh: async (id) => void observed.push(`refresh ${nameOf(id)}`),
         setDraining: (id, is) => void observed.push(`draining ${nameOf(id)} ${is}`),
+        setCause: () => undefined,
+        setSignal: (id, atMs) => void observed.push(`signal ${nameOf(id)} ${atMs}`),
         setRestarts: (id, count) => void observed.push(`restarts ${nameOf(id)} ${count}`),
       },
       replica,
       view: () => aView(services),
       files: new ContainerFiles(dataDir),
+      copies: { path: async (hash) => join(dataDir, 'copies', hash) },
       network: () => ({
         name: 'tsc-compose',
         bridge: 'tsc-br',

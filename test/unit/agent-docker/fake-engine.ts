@@ -100,6 +100,10 @@ export class FakeEngine implements EngineCalls {
     return { engine: '28.5.2', apiVersion: '1.51', platform: 'linux/amd64' };
   }
 
+  async root(): Promise<string> {
+    return '/var/lib/docker';
+  }
+
   async ping(): Promise<void> {
     await this.#step('ping');
   }
@@ -164,6 +168,10 @@ export class FakeEngine implements EngineCalls {
   async restart(id: string): Promise<void> {
     await this.#step('restart', this.containers.get(id)?.name ?? id);
     this.#get(id).startedAt = new Date(this.nowMs).toISOString();
+  }
+
+  async kill(id: string, signal: string): Promise<void> {
+    await this.#step('kill', `${this.containers.get(id)?.name ?? id} ${signal}`);
   }
 
   async remove(id: string): Promise<void> {

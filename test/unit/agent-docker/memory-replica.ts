@@ -24,6 +24,11 @@ export class MemoryReplica {
     }
   }
 
+  async write(key: string, value: unknown): Promise<{ readonly hlc: number }> {
+    this.observe(key, value);
+    return { hlc: this.#hlc };
+  }
+
   observe(key: string, value: unknown): void {
     const text = JSON.stringify(value);
     const before = this.#entries.get(key);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { iptablesRules } from '../../../agent/iptables-rules.ts';
+import type { KernelSettings } from '../../../agent/kernel-settings.ts';
 import { NftablesDriver } from '../../../agent/nftables.ts';
 import type { CommandResult, RunCommand } from '../../../agent/run-command.ts';
 import { TscError } from '../../../src/lib/errors.ts';
@@ -29,8 +30,6 @@ class FakeMachine {
       return ok();
     }
     if (text.startsWith('nft -t list table')) return this.hasTables ? ok() : failed('no table');
-    if (text.startsWith('sysctl -n')) return ok(this.isBridgeFiltered ? '1\n' : '0\n');
-    if (text.includes('conf.tsc-br.') && !this.hasBridge) return failed('no such file');
     if (argv[0] !== 'iptables') return ok();
     if (!this.hasIptables) throw new TscError('E_PROGRAM_MISSING', 'no iptables');
     if (text === 'iptables -w -S') return ok(this.listing);
@@ -41,9 +40,31 @@ class FakeMachine {
     return ok();
   };
 
+  readonly settings = new Map<string, string>();
+  hairpinCount = 0;
+  readonly #kernel: KernelSettings = {
+    sysctl: async (name) =>
+      name.includes('bridge-nf-call-iptables') && this.isBridgeFiltered ? '1' : '0',
+    setSysctl: async (name, value) => {
+      if (name.includes('tsc-br') && !this.hasBridge) return false;
+      this.settings.set(name.join('.'), value);
+      return true;
+    },
+    setHairpin: async () => {
+      this.hairpinCount += 1;
+    },
+  };
+
   driver(): NftablesDriver {
     const { log } = aLog();
-    return new NftablesDriver({ bridge: 'tsc-br', wireguard: 'tsc-wg', log, run: this.run });
+    const { run } = this;
+    return new NftablesDriver({
+      bridge: 'tsc-br',
+      wireguard: 'tsc-wg',
+      log,
+      run,
+      kernel: this.#kernel,
+    });
   }
 
   countOf(text: string): number {
@@ -77,12 +98,31 @@ describe('the firewall driver', () => {
     machine.hasBridge = false;
     await driver.set('one');
     machine.hasBridge = true;
-    machine.commands.length = 0;
+    expect([...machine.settings.keys()]).toEqual([
+      'net.ipv4.ip_forward',
+      'net.ipv4.conf.tsc-wg.route_localnet',
+    ]);
     await driver.set('two');
-    expect(machine.commands).toContain('sysctl -qw net.ipv4.conf.tsc-br.route_localnet=1');
+    expect(machine.settings.get('net.ipv4.conf.tsc-br.route_localnet')).toBe('1');
     machine.commands.length = 0;
     await driver.set('three');
     expect(machine.commands).toEqual(['nft -f -']);
+  });
+
+  test('ends own connections to machines that have fallen silent, once', async () => {
+    const machine = new FakeMachine();
+    const driver = machine.driver();
+    const ruleset = (subnets: string): string =>
+      ` set silent {\n type ipv4_addr\n flags interval\n${subnets === '' ? '' : ` elements = { ${subnets} }\n`} }`;
+    await driver.set(ruleset(''));
+    expect(machine.commands.filter((text) => text.startsWith('ss'))).toEqual([]);
+    await driver.set(ruleset('10.210.2.0/24'));
+    await driver.set(ruleset('10.210.2.0/24, 10.210.3.0/24'));
+    await driver.set(ruleset('10.210.3.0/24'));
+    expect(machine.commands.filter((text) => text.startsWith('ss'))).toEqual([
+      'ss -K -t -n dst 10.210.2.0/24',
+      'ss -K -t -n dst 10.210.3.0/24',
+    ]);
   });
 
   test('gives new bridge ports their hairpin with every change where the bridge is filtered', async () => {
@@ -91,7 +131,7 @@ describe('the firewall driver', () => {
     const driver = machine.driver();
     await driver.set('one');
     await driver.set('two');
-    expect(machine.countOf('ip -json -details link show master tsc-br')).toBe(2);
+    expect(machine.hairpinCount).toBe(2);
   });
 
   test('asks for no rule that the listing shows', async () => {

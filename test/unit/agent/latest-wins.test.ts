@@ -66,3 +66,20 @@ test('after stop nothing is applied', async () => {
   await new Promise((resolve) => setTimeout(resolve, 10));
   expect(applied).toEqual([]);
 });
+
+test('values that come while it rests are one run', async () => {
+  const applied: number[] = [];
+  const runner = new LatestWins<number>(
+    'test',
+    (value) => {
+      applied.push(value);
+    },
+    collectLog().log,
+    { restMs: 20 },
+  );
+  runner.set(1);
+  await expect.poll(() => applied).toEqual([1]);
+  for (const value of [2, 3, 4]) runner.set(value);
+  expect(applied).toEqual([1]);
+  await expect.poll(() => applied).toEqual([1, 4]);
+});

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Acceptor } from '../../../agent/accept.ts';
 import { createLog } from '../../../agent/log.ts';
-import type { UpRequest } from '../../../src/model/api.ts';
+import type { FactsAnswer, UpRequest } from '../../../src/model/api.ts';
 import type { ClusterId, MachineId } from '../../../src/model/ids.ts';
 import type { Service } from '../../../src/model/project.ts';
 import type { PointerRecord, RevisionRecord } from '../../../src/model/record.ts';
@@ -70,7 +70,14 @@ class TestReplica extends RecordMap implements Replica {
   }
 }
 
+/** What this machine says of itself; no other one answers. */
+let ownFacts: FactsAnswer = { existing: [], freeDiskBytes: 1, freeMemoryBytes: 1 };
+/** Copies that the acceptor handed on. */
+let spread: string[] = [];
+
 beforeEach(async () => {
+  ownFacts = { existing: [], freeDiskBytes: 1, freeMemoryBytes: 1 };
+  spread = [];
   folder = mkdtempSync(join(tmpdir(), 'tsc-accept-'));
   replica = new TestReplica();
   liveness = new Map();
@@ -98,6 +105,11 @@ beforeEach(async () => {
       ids += 1;
       return `r${ids}`;
     },
+    machineFacts: { read: async () => ownFacts },
+    connectRpc: async () => {
+      throw new Error('no machine answers');
+    },
+    copies: { spread: async (hashes) => void spread.push(...hashes) },
     log: createLog(() => undefined),
   });
 });
@@ -181,7 +193,10 @@ describe('up', () => {
   test('takes back a scale that it replaces', async () => {
     await upOf({ web });
     await acceptor.scale('shop', { scale: { web: 5 } });
-    expect(replica.get('op/shop/web')?.value).toEqual({ scale: 5 });
+    expect(replica.get('op/shop/web')?.value).toMatchObject({
+      scale: 5,
+      by: { machine: 'id-m1', act: 'scale to 5' },
+    });
     await upOf({ web });
     expect(replica.get('op/shop/web')?.value).toBeNull();
   });
@@ -253,6 +268,14 @@ describe('up', () => {
     expect(answer.notes).toEqual([
       expect.stringContaining('m3: its containers could not be listed'),
     ]);
+  });
+
+  test('asks a machine that did not say which images it has for nothing more', async () => {
+    engineOf(m3).isDown = true;
+    const answer = await upOf({ web });
+    expect(answer.notes).toContain('m3 did not say which images it has');
+    expect(engineOf(m3).pulled).toEqual([]);
+    expect(Object.keys(pointer().services.web?.slots ?? {})).toHaveLength(3);
   });
 
   test('is refused when another change came in meanwhile', async () => {
@@ -348,6 +371,27 @@ describe('down and scale', () => {
       removed: true,
       deleteVolumes: ['shop_data'],
     });
+  });
+
+  test('asks for the paths that services mount, and keeps them where they are', async () => {
+    const bind = { type: 'bind', source: '/srv/media', target: '/media' };
+    const change = { project: { name: 'shop', services: { web: { ...web, volumes: [bind] } } } };
+    await expect(upOf({}, change)).rejects.toMatchObject({ code: 'E_BIND_NOT_FOUND' });
+    expect(replica.writes).toEqual([]);
+    ownFacts = { existing: ['/srv/media'], freeDiskBytes: 1, freeMemoryBytes: 1 };
+    await upOf({}, change);
+    const pointer = replica.get('app/shop')?.value as PointerRecord;
+    expect(pointer.services['web']).toMatchObject({ pinned: m1, slots: { 1: m1 } });
+  });
+
+  test('hands copies on before it names them, and none in a dry run', async () => {
+    const hash = 'a'.repeat(64);
+    const copy = { type: 'bind', source: `tsc-compose-copy:${hash}`, target: '/etc/app' };
+    const change = { project: { name: 'shop', services: { web: { ...web, volumes: [copy] } } } };
+    await upOf({}, { ...change, isDryRun: true });
+    expect(spread).toEqual([]);
+    await upOf({}, change);
+    expect(spread).toEqual([hash]);
   });
 
   test('down of nothing writes nothing', async () => {

@@ -90,6 +90,10 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
+      machineFacts: {
+        isHere: async ({ folder }) => ({ isHere: !folder.endsWith('elsewhere') }),
+        read: async (paths) => ({ existing: paths, freeDiskBytes: 1, freeMemoryBytes: 1 }),
+      },
       projects: () =>
         agent.hasCluster
           ? {
@@ -109,6 +113,10 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
               down: async (project, request) => {
                 agent.calls.push(['down', project, request]);
                 return { hlc: 8, storedOnCount: 2 };
+              },
+              operate: async (project, request) => {
+                agent.calls.push(['operate', project, request]);
+                return { hlc: 8, storedOnCount: 2, services: request.services, notes: [] };
               },
               scale: async (project, request) => {
                 agent.calls.push(['scale', project, request]);

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ProjectChanges } from '../../../agent/api-routes.ts';
 import { TscError } from '../../../src/lib/errors.ts';
-import type { UpAnswer, UpRequest } from '../../../src/model/api.ts';
+import type { OperateRequest, UpAnswer, UpRequest } from '../../../src/model/api.ts';
 import type { ContainerView } from '../../../src/model/view.ts';
 import { aSnapshot, fakeAgent, m2 } from '../api/fakes.ts';
 import { aContainer, aProject, aService } from './builders.ts';
@@ -9,6 +9,7 @@ import { type Harness, harness } from './harness.ts';
 
 let house: Harness;
 let requests: UpRequest[];
+let operations: OperateRequest[];
 let answer: UpAnswer;
 /** What the cluster shows after `up`, one after the other. */
 let scenes: ContainerView[][];
@@ -16,6 +17,7 @@ let wantedCount: number;
 
 beforeEach(async () => {
   requests = [];
+  operations = [];
   scenes = [];
   wantedCount = 1;
   answer = {
@@ -41,6 +43,11 @@ beforeEach(async () => {
     scale: async () => {
       play();
       return { hlc: 9, storedOnCount: 1 };
+    },
+    operate: async (_project, request) => {
+      operations.push(request);
+      play();
+      return { hlc: 9, storedOnCount: 1, services: ['web'], notes: ['m3 is lost'] };
     },
   };
   house = await harness(fakeAgent({ projects: () => projects }));
@@ -255,6 +262,7 @@ configs: { conf: { content: "a=1" } }
       },
       down: async () => ({ hlc: 0, storedOnCount: 0 }),
       scale: async () => ({ hlc: 0, storedOnCount: 0 }),
+      operate: () => Promise.reject(new Error('not asked')),
     };
     house = await harness(fakeAgent({ projects: () => refusing }));
     house.write('compose.yaml', file);
@@ -310,6 +318,7 @@ describe('down', () => {
       up: () => Promise.reject(new Error('not asked')),
       down: async () => ({ hlc: 0, storedOnCount: 0 }),
       scale: () => Promise.reject(new Error('not asked')),
+      operate: () => Promise.reject(new Error('not asked')),
     };
     house = await harness(fakeAgent({ projects: () => idle }));
     expect(await house.tsc('-p', 'shop', 'down')).toEqual({
@@ -317,6 +326,60 @@ describe('down', () => {
       stdout: '',
       stderr: 'Nothing to take down: project shop is not running.\n',
     });
+  });
+});
+
+describe('stop, kill and rm', () => {
+  const stopped = (name: string) => aContainer(name, { state: 'exited', ready: false });
+
+  test('stop waits until what is within reach has ended, and says what is not', async () => {
+    house.agent.snapshot = scene([aContainer('shop-web-1')]);
+    scenes = [[aContainer('shop-web-1')], [stopped('shop-web-1')]];
+    const result = await house.tsc('stop', '-t', '3', 'web');
+    expect(result.code).toBe(0);
+    expect(operations).toMatchObject([{ act: 'stop', services: ['web'], graceMs: 3000 }]);
+    expect(result.stderr).toContain('note: m3 is lost');
+    expect(result.stderr).toMatch(/web-1 +m1 +exited \(0\)/);
+  });
+
+  test('kill sends the signal that was named and waits only for SIGKILL', async () => {
+    house.agent.snapshot = scene([aContainer('shop-web-1')]);
+    expect((await house.tsc('kill', '-s', 'HUP')).code).toBe(0);
+    expect(operations).toMatchObject([{ act: 'kill', services: [], signal: 'HUP' }]);
+  });
+
+  test('rm asks, and removes nothing without a yes', async () => {
+    house.agent.snapshot = scene([stopped('shop-web-1')]);
+    const refused = await house.tscWith({ input: 'n\n' }, '-p', 'shop', 'rm');
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Going to remove shop-web-1'),
+    });
+    expect(operations).toEqual([]);
+    scenes = [[]];
+    const agreed = await house.tscWith({ input: 'y\n' }, '-p', 'shop', 'rm', '-v');
+    expect(agreed.code).toBe(0);
+    expect(operations).toMatchObject([{ act: 'remove', services: ['web'], withVolumes: true }]);
+  });
+
+  test('rm leaves what runs unless it is to be stopped', async () => {
+    house.agent.snapshot = scene([aContainer('shop-web-1')]);
+    expect(await house.tsc('-p', 'shop', 'rm', '-f')).toMatchObject({
+      code: 0,
+      stderr: 'No stopped containers\n',
+    });
+    scenes = [[]];
+    expect((await house.tsc('-p', 'shop', 'rm', '-fs')).code).toBe(0);
+    expect(operations).toMatchObject([{ act: 'remove', stopsFirst: true }]);
+  });
+
+  test('wait without a service is over when all is ready', async () => {
+    house.agent.snapshot = scene([aContainer('shop-web-1')]);
+    expect((await house.tsc('wait', '--timeout', '5')).code).toBe(0);
+    house.agent.snapshot = scene([aContainer('shop-web-1', { ready: false })]);
+    const late = await house.tsc('wait', '--timeout', '1');
+    expect(late.code).toBe(1);
+    expect(late.stderr).toContain('not ready after 1 s');
   });
 });
 

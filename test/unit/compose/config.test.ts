@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { type ConfigOptions, configCommand } from '../../../src/cli/config.ts';
 import { directory, MemoryReader } from './memory-project.ts';
@@ -29,6 +30,7 @@ function config(
     stderr: (text) => {
       err += text;
     },
+    sha256: (content) => hash('sha256', content),
     writeFile: (path, text) => {
       out += `${path}: ${text.length > 0}`;
     },

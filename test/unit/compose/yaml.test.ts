@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { resolvePlain, resolveTagged } from '../../../src/compose/go-scalar.ts';
+import { maxNodes } from '../../../src/compose/limits.ts';
 import { GoFloat, GoTime, printValue, sameValue, type Value } from '../../../src/compose/value.ts';
-import { maxNodes, parseSource } from '../../../src/compose/yaml-source.ts';
+import { parseSource } from '../../../src/compose/yaml-source.ts';
 import { faultOf } from './memory-project.ts';
 
 function parse(text: string): Value {

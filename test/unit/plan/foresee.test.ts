@@ -15,7 +15,7 @@ function foreseen(world: World) {
   const { steps, ...rest } = foresee(world.view('a'), 'app', decide);
   const texts = steps.map(({ machine, action }) => {
     const given = action.arguments;
-    const what = 'service' in given ? `${given.service}-${given.slot}` : '';
+    const what = 'slot' in given ? `${given.service}-${given.slot}` : '';
     return `${machine.slice('id-'.length)} ${action.name} ${what}`.trim();
   });
   return { steps: texts, ...rest };
@@ -60,8 +60,8 @@ describe('what a change comes to', () => {
     expect(isComplete).toBe(true);
     const names = steps.map((step) => step.split(' ')[1]);
     expect(names.filter((name) => name === 'run')).toHaveLength(2);
-    expect(names.filter((name) => name === 'remove')).toHaveLength(2);
-    expect(names.indexOf('remove')).toBeLessThan(names.lastIndexOf('run'));
+    expect(names.filter((name) => name === 'stop')).toHaveLength(2);
+    expect(names.indexOf('drain')).toBeLessThan(names.lastIndexOf('run'));
   });
 
   test('is nothing for other projects, and changes nothing', () => {

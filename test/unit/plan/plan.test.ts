@@ -20,11 +20,17 @@ function current(world: World, change: Partial<ContainerRecord> = {}): World {
 }
 
 function decide(world: World, local: Partial<LocalState> = {}, self = 'a'): Plan {
-  return plan(world.view(self), { ...idleLocalState, ...local });
+  const decided = plan(world.view(self), { ...idleLocalState, ...local });
+  return { ...decided, actions: decided.actions.filter(isDeed) };
 }
 
 function actions(world: World, local: Partial<LocalState> = {}): readonly string[] {
   return decide(world, local).actions.map(text);
+}
+
+/** Verdicts and notes are left out: verdict.test.ts is about them. */
+function isDeed({ name }: Action): boolean {
+  return name !== 'writeVerdict' && name !== 'recordDone';
 }
 
 function text(action: Action): string {
@@ -305,7 +311,7 @@ describe('guards', () => {
     expect(actions(fresh)).toEqual(expected(['run app/web/1']));
     expect(actions(scaled)).toEqual(expected(['remove one']));
     expect(actions(downed)).toEqual(expected(['remove one']));
-    expect(actions(updated)).toEqual(expected(['remove one']));
+    expect(actions(updated)).toEqual(expected(['run app/web/1', 'rename one']));
     expect(actions(unnamed)).toEqual(expected(['remove left']));
   });
 
@@ -378,8 +384,12 @@ describe('replacing', () => {
     expect(actions(update(spec, { name }))).toEqual([expected]);
   });
 
-  test('what has ended is removed before its successor is made', () => {
-    expect(actions(update({}, exited))).toEqual(['remove one']);
+  test('what has ended is kept for its log under another name, and its successor is made', () => {
+    const world = update({}, exited);
+    expect(decide(world).actions).toMatchObject([
+      { name: 'run' },
+      { name: 'rename', arguments: { containerId: 'one', name: 'app-web-1-old' } },
+    ]);
   });
 
   test('the old one goes when the new one is ready', () => {
@@ -398,7 +408,7 @@ describe('replacing', () => {
   test('a never-ready one of an earlier update goes first', () => {
     const world = update({});
     world.container('a', 'broken', { hash: 'x', ready: false, name: 'x' });
-    expect(actions(world)).toEqual(['remove broken', 'run app/web/1']);
+    expect(actions(world)).toEqual(['stop broken', 'run app/web/1']);
   });
 
   test('the delay of the update is kept between two slots', () => {

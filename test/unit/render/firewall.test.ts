@@ -48,6 +48,36 @@ describe('the second resolver address', () => {
   });
 });
 
+describe('machines that are silent', () => {
+  const silent = (view: View, self = 'a'): string | undefined =>
+    / set silent \{[^}]*elements = \{ ([^}]*) \}/.exec(rules(view, self))?.[1];
+  const machines = [
+    aMachine('a'),
+    aMachine('b', { liveness: 'unreachable' }),
+    aMachine('c', { liveness: 'lost' }),
+    aMachine('d', { liveness: 'headless' }),
+  ];
+
+  test('refuse what this machine and its containers send to their containers', () => {
+    const view = aView({ machines });
+    expect(silent(view)).toBe('10.210.2.0/24, 10.210.3.0/24');
+    expect(rules(view).match(/ip daddr @silent jump refuse/g)).toHaveLength(2);
+    expect(rules(view)).toContain('meta l4proto tcp reject with tcp reset');
+  });
+
+  test('are none while all are heard, and a machine is never silent to itself', () => {
+    expect(silent(aView({ machines: [aMachine('a'), aMachine('d')] }))).toBeUndefined();
+    expect(silent({ ...aView({ machines }), self: machineId('b') }, 'b')).toBe('10.210.3.0/24');
+  });
+
+  test('are not told from those that an agent has not heard yet after its start', () => {
+    const view = aView({ machines });
+    expect(silent({ ...view, guards: ['booting'] })).toBeUndefined();
+    expect(silent({ ...view, guards: ['stale'] })).toBeUndefined();
+    expect(silent({ ...view, guards: ['isolated'] })).toBe('10.210.2.0/24, 10.210.3.0/24');
+  });
+});
+
 describe('membership', () => {
   const project = aProject('shop', { web: {} });
   const place = { project: 'shop', service: 'web', machine: 'a', ip: '10.210.1.2' };

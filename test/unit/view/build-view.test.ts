@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { MachineId } from '../../../src/model/ids.ts';
 import { recordKey } from '../../../src/model/record.ts';
 import type { View } from '../../../src/model/view.ts';
+import { planVersion } from '../../../src/plan/limits.ts';
 import { selectUsable } from '../../../src/render/endpoints.ts';
 import { buildView } from '../../../src/view/build-view.ts';
 import {
@@ -32,7 +33,7 @@ describe('machines', () => {
       platform: 'linux/amd64',
       cpuCount: 4,
       memoryBytes: 8 * 1024 ** 3,
-      versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: 1 },
+      versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: planVersion },
       admittedHlc: 1,
       isDrained: false,
       hasIngress: true,

@@ -44,6 +44,7 @@ test('a snapshot is the view as plain JSON, with owners and counts per service',
       mayComplete: false,
       ports: [],
       xPorts: [],
+      revision: world.service('old').revisionHash,
     },
     {
       name: 'web',
@@ -58,6 +59,7 @@ test('a snapshot is the view as plain JSON, with owners and counts per service',
       mayComplete: true,
       ports: ['127.0.0.1:8080:80/tcp', '53/udp'],
       xPorts,
+      revision: web?.revisionHash,
     },
   ]);
 });

@@ -1,0 +1,134 @@
+/**
+ * The end of a rollout: good, paused, or rolled back. One machine judges, the first of the
+ * reachable ones in rendezvous order, and writes it down once; everybody then reads the same. A
+ * part of the cluster that may be the smaller one does not judge what the other part is carrying
+ * out as well, so that two verdicts of one rollout never meet: it waits, and the update with it.
+ *
+ * What must never happen: a verdict is written over another; a rollout is taken back after `good`;
+ * one is judged from a view that may be old.
+ */
+import { recordKey, type VerdictRecord } from '../model/record.ts';
+import type { ContainerView, FailureView, MachineView, ServiceView, View } from '../model/view.ts';
+import { isInTraffic } from '../view/endpoints.ts';
+import { isJob } from '../view/service-spec.ts';
+import { serviceKey } from '../view/snapshot.ts';
+import { planVersion, restartingGraceMs, stableMs, verdictMonitorMs } from './limits.ts';
+import { isDone } from './owner.ts';
+import { compareRank } from './rank.ts';
+import { policyOf } from './rollout-policy.ts';
+import { type Steps, subject } from './steps.ts';
+import { actingSlots, isOverRatio, type Rollout, standingFailures } from './turn.ts';
+
+/** Writes the verdict of a service's running rollout when it is due and this machine's to write. */
+export function planVerdict(rollout: Rollout, steps: Steps): void {
+  const { view, service } = rollout;
+  if (service.verdict !== undefined || service.isStopped || !isJudge(view, service)) return;
+  const verdict = failedVerdict(rollout, steps) ?? goodVerdict(rollout, steps);
+  if (verdict === undefined) return;
+  const { project, name, rollout: id } = service;
+  const reason = verdict.failure?.why ?? 'every replica is ready';
+  steps.add('writeVerdict', subject.verdict(project, name), reason, {
+    project,
+    service: name,
+    rollout: id,
+    verdict,
+  });
+}
+
+/** Whether it is this machine that writes the verdict. */
+function isJudge(view: View, service: ServiceView): boolean {
+  if (view.guards.includes('stale') || view.guards.includes('booting')) return false;
+  const key = recordKey.verdict(service.project, service.name, service.rollout);
+  if (!mayJudge(view, service, key)) return false;
+  const judges = [...view.machines.values()].filter(
+    (machine) =>
+      machine.liveness === 'reachable' && machine.isAble && machine.versions.plan >= planVersion,
+  );
+  return firstOf(key, judges)?.id === view.self;
+}
+
+/** More than half of the members, or all who know of the change; of two halves one. */
+function mayJudge(view: View, service: ServiceView, key: string): boolean {
+  const members = [...view.machines.values()];
+  const absent = members.filter(({ id }) => !isInTraffic(view, id));
+  // What the acceptor could not reach knows nothing of this rollout.
+  if (absent.every(({ id }) => service.away.includes(id))) return true;
+  if (absent.length * 2 !== members.length) return absent.length * 2 < members.length;
+  const first = firstOf(key, members);
+  return first !== undefined && isInTraffic(view, first.id);
+}
+
+function firstOf(key: string, machines: readonly MachineView[]): MachineView | undefined {
+  return [...machines].sort((left, right) => compareRank(key, left.id, right.id))[0];
+}
+
+function failedVerdict(rollout: Rollout, steps: Steps): VerdictRecord | undefined {
+  const { view, service } = rollout;
+  const { failureAction } = policyOf(view, service);
+  const failures = standingFailures(view, service).filter((failure) =>
+    isFinal(rollout, failure, steps),
+  );
+  const failedCount = new Set(failures.map(({ slot }) => slot)).size;
+  const [first] = failures;
+  if (first === undefined || !isOverRatio(rollout, failedCount)) return undefined;
+  const { machine, slot, why, exitCode, lastLines, atMs } = first;
+  const failure = { machine, slot, why, exitCode, lastLines, atMs };
+  const { lastGood } = service;
+  return failureAction === 'rollback' && lastGood !== undefined
+    ? { result: 'rolled-back', atMs: view.nowMs, ...lastGood, failure }
+    : { result: 'paused', atMs: view.nowMs, failure };
+}
+
+/** On a first deploy everything starts at once, and a service may only wait for a slow neighbour. */
+function isFinal({ service, index }: Rollout, failure: FailureView, steps: Steps): boolean {
+  if (service.lastGood !== undefined) return true;
+  const isRestarting = (index.get(serviceKey(service.project, service.name)) ?? []).some(
+    (container) =>
+      container.slot === failure.slot &&
+      container.machine === failure.machine &&
+      container.rollout === failure.rollout &&
+      container.restarts > 0,
+  );
+  return !isRestarting || steps.isPast(failure.atMs + restartingGraceMs);
+}
+
+/**
+ * Every slot that can be brought up to date is, and has been for the time that was asked for; those
+ * that broke are as many as the policy lets pass.
+ */
+function goodVerdict(rollout: Rollout, steps: Steps): VerdictRecord | undefined {
+  const { view, service, index } = rollout;
+  const slots = actingSlots(rollout);
+  if (slots.length === 0) return undefined;
+  const copies = (index.get(serviceKey(service.project, service.name)) ?? []).filter((container) =>
+    isInTraffic(view, container.machine),
+  );
+  const failed = new Set(standingFailures(view, service).map(({ slot }) => slot));
+  if (slots.every((slot) => failed.has(slot)) || isOverRatio(rollout, failed.size)) {
+    return undefined;
+  }
+  const isOld = ({ hash, slot }: ContainerView): boolean =>
+    hash !== service.hash && !failed.has(slot);
+  if (copies.some(isOld)) return undefined;
+  let settledMs = 0;
+  for (const slot of slots) {
+    if (failed.has(slot) || service.done?.has(slot) === true) continue;
+    const serving = copies.find(
+      (copy) => copy.slot === slot && copy.hash === service.hash && isServing(service, copy),
+    );
+    if (serving === undefined) return undefined;
+    if (!isDone(service, serving)) settledMs = Math.max(settledMs, settlesAtMs(rollout, serving));
+  }
+  return steps.isPast(settledMs) ? { result: 'good', atMs: view.nowMs } : undefined;
+}
+
+function isServing(service: ServiceView, copy: ContainerView): boolean {
+  if (isDone(service, copy)) return true;
+  return copy.ready && !copy.draining && !isJob(service.spec);
+}
+
+/** What has ended before must show that it stays. */
+function settlesAtMs({ view, service }: Rollout, copy: ContainerView): number {
+  const monitorMs = policyOf(view, service).monitorMs ?? verdictMonitorMs;
+  return copy.startedMs + (copy.restarts > 0 ? Math.max(monitorMs, stableMs) : monitorMs);
+}
