@@ -225,6 +225,7 @@ export class Agent {
       viewContext: () => parts.viewContext(),
       plan: (view) => plan(view, idleLocalState),
       docker: (machine: MachineId) => ownClient.docker(machine),
+      credentials: parts.credentials,
       newId: () => randomBytes(6).toString('hex'),
       machineFacts: this.#machineFacts,
       connectRpc: (machine) => this.#meshClient.connectRpc(machine),
@@ -253,9 +254,14 @@ export class Agent {
   }
 
   #snapshot(): Snapshot {
+    return this.#cluster().snapshot();
+  }
+
+  /** @throws TscError E_CLUSTER_NONE, E_AGENT_STARTING */
+  #cluster(): ClusterParts {
     if (this.#parts === undefined)
       throw this.#replica.cluster === undefined ? noCluster() : starting();
-    return this.#parts.snapshot();
+    return this.#parts;
   }
 
   /** What this machine says of itself. Endpoints: declared ones first, then known, then its own. */

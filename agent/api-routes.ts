@@ -15,6 +15,7 @@ import type {
   JoinRequest,
   OperateAnswer,
   OperateRequest,
+  RegistryCredentials,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -203,6 +204,7 @@ function upRequest(name: string, body: unknown): UpRequest {
     ...(fields.relativeBinds === undefined
       ? {}
       : { relativeBinds: strings(fields, 'relativeBinds') }),
+    ...(fields.credentials === undefined ? {} : { credentials: credentials(fields) }),
   };
 }
 
@@ -214,6 +216,18 @@ function hereRequest(body: unknown): HereRequest {
     identity: text(fields, 'identity'),
     ...(typeof token === 'string' ? { token } : {}),
   };
+}
+
+function credentials(fields: Fields): Readonly<Record<string, RegistryCredentials>> {
+  const entries = Object.entries(fieldsOf(fields.credentials));
+  return Object.fromEntries(
+    entries.map(([registry, value]) => {
+      const { identityToken, ...named } = fieldsOf(value);
+      const given = { username: text(named, 'username'), password: text(named, 'password') };
+      const hasToken = typeof identityToken === 'string';
+      return [registry, { ...given, ...(hasToken ? { identityToken } : {}) }];
+    }),
+  );
 }
 
 function downRequest(body: unknown): DownRequest {

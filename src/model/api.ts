@@ -26,6 +26,15 @@ export interface UpRequest {
    * `workingDir` may be missing here.
    */
   readonly relativeBinds?: readonly string[];
+  /** By registry; from the user's own Docker configuration. */
+  readonly credentials?: Readonly<Record<string, RegistryCredentials>>;
+}
+
+/** What a registry asks for: a name with a password, or a token in their place. */
+export interface RegistryCredentials {
+  readonly username: string;
+  readonly password: string;
+  readonly identityToken?: string;
 }
 
 /** `POST /v1/here`: is this the machine where the command runs, with the same files? */

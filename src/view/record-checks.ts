@@ -10,6 +10,7 @@ import type {
   ConflictRecord,
   ContainerCause,
   ContainerRecord,
+  CredentialsRecord,
   DoneRecord,
   FailureRecord,
   HistoryRecord,
@@ -255,6 +256,8 @@ export const isOperation = shape<OperationRecord>({
     }),
   ),
 });
+
+export const isCredentials = shape<CredentialsRecord>({ registries: mapOf(mapOf(isText)) });
 
 export const isContainer = shape<ContainerRecord>({
   name: isText,

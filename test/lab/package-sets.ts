@@ -21,7 +21,7 @@ export interface Program {
   readonly asLink?: boolean;
 }
 
-export type PackageSetName = 'bookworm' | 'forky' | 'base' | 'compose' | 'terminal';
+export type PackageSetName = 'bookworm' | 'forky' | 'base' | 'compose' | 'terminal' | 'registry';
 
 const at = (path: string, ...first: readonly string[]): Program => ({ path, arguments: first });
 const link = (path: string): Program => ({ path, asLink: true });
@@ -154,6 +154,11 @@ export const packageSets: Readonly<Record<PackageSetName, PackageSet>> = {
     suite: 'bookworm',
     packages: ['tmux', 'libevent-core-2.1-7', 'libutempter0', 'libtinfo6'],
     programs: { tmux: at('usr/bin/tmux') },
+  },
+  registry: {
+    suite: 'bookworm',
+    packages: ['docker-registry'],
+    programs: { 'docker-registry': at('usr/bin/docker-registry') },
   },
   compose: {
     suite: 'forky',
