@@ -19,6 +19,7 @@ import type { Snapshot } from '../src/model/snapshot.ts';
 import { planVersion } from '../src/plan/limits.ts';
 import { plan } from '../src/plan/plan.ts';
 import { idleLocalState } from '../src/plan/steps.ts';
+import { explain } from '../src/plan/why.ts';
 import { Acceptor } from './accept.ts';
 import { ApiServer } from './api.ts';
 import { noCluster } from './api-routes.ts';
@@ -152,6 +153,8 @@ export class Agent {
       {
         info: () => this.#info(),
         snapshot: () => this.#snapshot(),
+        why: (project, request) =>
+          explain(this.#cluster().view(), project, request, (view) => plan(view, idleLocalState)),
         subscribe: (listener) => {
           this.#watchers.add(listener);
           return () => this.#watchers.delete(listener);

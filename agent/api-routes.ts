@@ -22,6 +22,7 @@ import type {
   UpRequest,
 } from '../src/model/api.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
+import type { WhyAnswer, WhyRequest } from '../src/model/why.ts';
 
 /** What changes projects; agent/accept.ts. */
 export interface ProjectChanges {
@@ -42,6 +43,8 @@ export interface RouteComponents {
   readonly info: () => InfoAnswer;
   /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
   readonly snapshot: () => Snapshot;
+  /** @throws TscError E_CLUSTER_NONE, E_SERVICE_UNKNOWN */
+  readonly why: (project: string, request: WhyRequest) => WhyAnswer;
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
   readonly cluster: ClusterChanges;
@@ -81,6 +84,13 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       pattern: /^\/v1\/snapshot$/,
       isForPeers: true,
       handle: () => components.snapshot(),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/why$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        components.why(projectName(project), whyRequest(body)),
     },
     {
       method: 'POST',
@@ -267,6 +277,15 @@ function operateRequest(body: unknown): OperateRequest {
     withoutDependents: fields.withoutDependents === true,
     stopsFirst: fields.stopsFirst === true,
     withVolumes: fields.withVolumes === true,
+  };
+}
+
+function whyRequest(body: unknown): WhyRequest {
+  const fields = fieldsOf(body);
+  const { slot } = fields;
+  return {
+    service: text(fields, 'service'),
+    ...(typeof slot === 'string' ? { slot } : {}),
   };
 }
 

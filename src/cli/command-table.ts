@@ -46,6 +46,11 @@ export const commandTable: readonly CommandEntry[] = [
     'Wait for the rollout, or until services have ended',
     () => import('./commands/wait.ts'),
   ),
+  entry(
+    'why',
+    'Explain a service or a container: where, why there, what it waits for',
+    () => import('./commands/why.ts'),
+  ),
   entry('config', 'Print the project as it was understood', () => import('./commands/config.ts'), [
     'convert',
   ]),

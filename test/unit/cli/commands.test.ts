@@ -383,6 +383,36 @@ describe('stop, kill and rm', () => {
   });
 });
 
+describe('why', () => {
+  beforeEach(() => {
+    house.agent.snapshot = scene([aContainer('shop-web-1')]);
+  });
+
+  test('prints the replicas, the machines with their figures, and what refused the others', async () => {
+    const { code, stdout } = await house.tsc('why', 'web');
+    expect(code).toBe(0);
+    expect(stdout).toContain('web of project shop: replicated, 2 wanted');
+    expect(stdout).toContain('up by me on m1');
+    expect(stdout).toMatch(/1 +m1 +has it already +ready +run, .* ago: the slot is empty/);
+    expect(stdout).toMatch(/2 +- +no machine can run it +no container/);
+    expect(stdout).toMatch(/MACHINE +REPLICAS +RANK\nm1 +1 +0\.500\n/);
+    expect(stdout).toContain('m2 may not: is drained');
+    expect(stdout).toMatch(/failed: web-1 on m1, .*: exited \(1\)/);
+  });
+
+  test.each(['shop-web-1', 'web-1'])('takes container %s for its replica', async (name) => {
+    expect((await house.tsc('why', name, '--format', 'json')).code).toBe(0);
+    expect(house.agent.calls).toEqual([['why', 'shop', { service: 'web', slot: '1' }]]);
+  });
+
+  test('of what is not there says what is', async () => {
+    expect(await house.tsc('why', 'nope')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the project has: web'),
+    });
+  });
+});
+
 describe('listings', () => {
   beforeEach(() => {
     house.agent.snapshot = scene([aContainer('shop-web-1'), aContainer('shop-web-2')]);
