@@ -18,6 +18,11 @@ export const commandTable: readonly CommandEntry[] = [
     () => import('./commands/up.ts'),
   ),
   entry(
+    'plan',
+    'Show what up would do, step by step, and change nothing',
+    () => import('./commands/plan.ts'),
+  ),
+  entry(
     'down',
     'Stop and remove the containers of the project',
     () => import('./commands/down.ts'),

@@ -82,6 +82,16 @@ export interface UpAnswer {
 export interface PlannedStep {
   readonly machine: MachineId;
   readonly action: Action;
+  /** What becomes of the service meanwhile; absent for steps that concern none. */
+  readonly replica?: PlannedReplica;
+}
+
+export interface PlannedReplica {
+  readonly service: string;
+  readonly slot: string;
+  /** Least number of ready replicas of the service during the step. */
+  readonly leastReady: number;
+  readonly wanted: number;
 }
 
 export interface DownRequest {

@@ -90,7 +90,7 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   const answer = await accepted(cli, project.name, request);
   sayAnswer(cli, answer);
   if (options.dryRun) {
-    for (const line of dryRunLines(answer.steps, before)) say(stdout, line);
+    for (const line of dryRunLines(answer.steps, before, project.name)) say(stdout, line);
     return exitCode.ok;
   }
   if (!options.wait) return exitCode.ok;

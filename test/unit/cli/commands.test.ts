@@ -184,8 +184,13 @@ describe('up', () => {
       ],
     };
     const result = await house.tsc('up', '--dry-run');
-    expect(result).toMatchObject({ code: 0, stdout: 'm2\n  create web-1: it is missing\n' });
+    expect(result).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/1 +m2 +create web-1: it is missing/),
+    });
     expect(requests[0]?.isDryRun).toBe(true);
+    expect(await house.tsc('plan', '--scale', 'web=2')).toMatchObject({ stdout: result.stdout });
+    expect(requests[1]).toMatchObject({ isDryRun: true, scale: { web: 2 } });
   });
 
   test('sends scale, flags, the chosen services with their dependencies, and contents', async () => {
