@@ -30,6 +30,7 @@ import type { View, ViewContext } from '../src/model/view.ts';
 import type { AcceptedUp } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
+import { changeId } from '../src/plan/conflict.ts';
 import { foresee } from '../src/plan/foresee.ts';
 import { acceptOperation } from '../src/plan/operate.ts';
 import { placeable, refusal } from '../src/plan/place.ts';
@@ -204,6 +205,7 @@ export class Acceptor implements ProjectChanges {
       ...answerOf(view, accepted),
       notes: allNotes,
       pointerHlc,
+      change: changeId(accepted.pointer),
       storedOnCount: await this.#stored(view, recordKey.pointer(project), pointerHlc),
     };
   }

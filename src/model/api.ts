@@ -66,6 +66,8 @@ export interface FactsAnswer {
 
 export interface UpAnswer {
   readonly pointerHlc: number;
+  /** The change's name in `conflicts`, should another one overrule it. */
+  readonly change?: string;
   /** Machines, this one included, on which the change is stored. */
   readonly storedOnCount: number;
   readonly reachableCount: number;

@@ -100,6 +100,7 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
     project: project.name,
     services: followed,
     pointerHlc: answer.pointerHlc,
+    ...(answer.change === undefined ? {} : { change: answer.change }),
     before,
     timeoutMs,
   });

@@ -3,7 +3,7 @@ import type { ProjectChanges } from '../../../agent/api-routes.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { OperateRequest, UpAnswer, UpRequest } from '../../../src/model/api.ts';
 import type { ContainerView } from '../../../src/model/view.ts';
-import { aSnapshot, fakeAgent, m2 } from '../api/fakes.ts';
+import { aSnapshot, fakeAgent, m1, m2 } from '../api/fakes.ts';
 import { aContainer, aProject, aService } from './builders.ts';
 import { type Harness, harness } from './harness.ts';
 
@@ -290,6 +290,41 @@ configs: { conf: { content: "a=1" } }
     const result = await house.tsc('up');
     expect(result.code).toBe(130);
     expect(result.stderr).toContain('The rollout goes on without this command; watch it with');
+  });
+
+  test('tells the author of a change that another one overruled at the same time', async () => {
+    scenes = [[aContainer('shop-web-1', { ready: false })]];
+    answer = { ...answer, change: 'mine' };
+    const lost = {
+      id: 'mine',
+      author: { machine: m1, user: 'me' },
+      atMs: 0,
+      isDown: false,
+      workingDir: '/shop',
+      winner: { machine: m2, user: 'other' },
+      volumes: {},
+    };
+    setTimeout(() => {
+      const { projects } = scene([aContainer('shop-web-1')]);
+      house.agent.snapshot = aSnapshot({
+        projects: projects.map((project) => ({ ...project, pointerHlc: 9 })),
+        containers: [aContainer('shop-web-1')],
+      });
+      house.agent.change();
+    }, 200);
+    setTimeout(() => {
+      const { projects, containers } = house.agent.snapshot;
+      house.agent.snapshot = aSnapshot({
+        projects: projects.map((project) => ({ ...project, conflicts: [lost] })),
+        containers,
+      });
+      house.agent.change();
+    }, 400);
+    const result = await house.tsc('up');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('another change of the project came in');
+    expect(result.stderr).toMatch(/the up of project shop by me on m1 .* by other on m2/);
+    expect(result.stderr).toContain('To apply it again: tsc-compose up in /shop on m1');
   });
 
   test('stops waiting when somebody takes the project down', async () => {

@@ -83,6 +83,22 @@ describe('why', () => {
     expect(answer.slots).toMatchObject([{ because: 'has it already', containers: [{ cause }] }]);
   });
 
+  test('a replica that is made anew elsewhere says what became of its machine', () => {
+    const fake = new FakeCluster(new World('a', 'b', 'c'));
+    fake.world.up('a', aProject({ web: { deploy: { replicas: 3 } } }));
+    fake.settle();
+    fake.powerOff('b');
+    const reasons: string[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      fake.world.nowMs += 500;
+      for (const name of ['a', 'c']) {
+        for (const action of fake.step(name))
+          if (action.name === 'run') reasons.push(action.reason);
+      }
+    }
+    expect(reasons).toEqual(['b, which had it, is lost']);
+  });
+
   test('of what does not exist is refused with what does', () => {
     const world = new World('a');
     world.up('a', aProject({ web: {} }));
