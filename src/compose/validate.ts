@@ -5,6 +5,8 @@
  */
 import { TscError } from '../lib/errors.ts';
 import type { LoadContext } from './context.ts';
+import { PathTable } from './path-table.ts';
+import { knownKeysText } from './schema-keys.gen.ts';
 import { type SchemaError, validate } from './schema-validator.gen.js';
 import {
   type Dict,
@@ -31,7 +33,7 @@ export function validateSchema(dict: Dict, file: string, context: LoadContext): 
   if (unknown) {
     const message = `unknown key ${JSON.stringify(key)} in ${showPlace(path)}`;
     throw inFile(
-      context.error('E_COMPOSE_UNKNOWN_KEY', message, [...path, key], suggest(key, fault)),
+      context.error('E_COMPOSE_UNKNOWN_KEY', message, [...path, key], suggest(key, path)),
       file,
     );
   }
@@ -130,7 +132,7 @@ function describe(error: SchemaError, others: readonly SchemaError[]): string {
     case 'pattern':
       return `does not match pattern '${String(params.pattern)}'`;
     default:
-      return error.message ?? `fails ${error.keyword}`;
+      return `fails ${error.keyword}`;
   }
 }
 
@@ -157,10 +159,14 @@ function quoteAll(values: unknown): string {
   return Array.isArray(values) ? values.map((value) => `'${String(value)}'`).join(', ') : '';
 }
 
-function suggest(key: string, fault: SchemaError): string | undefined {
+/** @param path of the mapping that holds the key */
+function suggest(key: string, path: KeyPath): string | undefined {
+  const keys: Readonly<Record<string, readonly string[]>> = JSON.parse(knownKeysText);
+  // The top of the file has no path that a table could hold.
+  const here = path.length === 0 ? keys[''] : new PathTable(keys).get(path);
   let best: string | undefined;
   let bestDistance = 3;
-  for (const known of Object.keys(fault.parentSchema?.properties ?? {})) {
+  for (const known of here ?? []) {
     const distance = editDistance(key, known);
     if (distance < bestDistance && distance < known.length) {
       best = known;
