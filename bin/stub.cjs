@@ -6,9 +6,9 @@ var path = require('path');
 
 /**
  * Starts a program of this package.
- * name: as the user typed it; entry: its built file, which exports run(argv, version).
+ * name: as the user typed it; entry: its built file; load: runs that file, gives the exit code.
  */
-module.exports = function start(name, entry) {
+module.exports = function start(name, entry, load) {
   var found = process.versions.node;
   if (parseInt(found, 10) < 24) {
     process.stderr.write(name + ' needs Node >= 24, found v' + found + '\n');
@@ -26,11 +26,7 @@ module.exports = function start(name, entry) {
     process.stderr.write(name + ' has not been built here; run: npm run build\n');
     process.exit(1);
   }
-  var loader = require('module');
-  if (loader.enableCompileCache) loader.enableCompileCache();
-  require(file)
-    .run(process.argv.slice(2), version)
-    .then(function (code) {
-      process.exit(code);
-    });
+  load(file, version).then(function (code) {
+    process.exit(code);
+  });
 };
