@@ -215,6 +215,7 @@ async function pullSomewhere(wanted: Wanted, components: ImageComponents): Promi
     await Promise.any(attempts);
   } catch (error) {
     const cause: unknown = error instanceof AggregateError ? error.errors[0] : error;
+    if (wanted.policy === 'build') throw notBuilt(wanted, 'no machine that may run it', cause);
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TscError(
       'E_IMAGE_NOT_FOUND',
@@ -223,6 +224,18 @@ async function pullSomewhere(wanted: Wanted, components: ImageComponents): Promi
       { hint: 'is the name right? Nothing has been changed', cause },
     );
   }
+}
+
+/** Policy "build": the file says how the image is made, and no registry is asked for it. */
+function notBuilt({ service, reference }: Wanted, where: string, cause: unknown): TscError {
+  return new TscError(
+    'E_IMAGE_NOT_FOUND',
+    `service ${service}: its image "${reference}" is built from the file, and is not on ${where}`,
+    {
+      hint: `run docker compose build ${service} first: up brings it from the Docker engine here. Nothing has been changed`,
+      cause,
+    },
+  );
 }
 
 async function pullOn(
@@ -238,6 +251,7 @@ async function pullOn(
     const engine = await docker(machine.id);
     await ensureImage(engine, { reference, policy, platform, resolvedId, machineName }, log);
   } catch (cause) {
+    if (policy === 'build') throw notBuilt(wanted, `machine ${machine.name}`, cause);
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TscError('E_IMAGE_NOT_FOUND', `service ${service} on ${machine.name}: ${why}`, {
       hint: `load the image there, or keep the service off that machine with x-machines. Nothing has been changed`,

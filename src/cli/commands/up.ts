@@ -62,10 +62,11 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   requireServices(project, [...services, ...Object.keys(scale)]);
   const selected = options.deps ? withDependencies(project, services) : services;
   const scope = { services: selected, ignored: options.ignore ?? [] };
-  const carriedOut = await refuseUnsupported(cli, loaded, scope);
+  const supported = await refuseUnsupported(cli, loaded, scope);
+  const { carriedOut } = await import('../../compose/index.ts');
   const binds = await carryBinds(
     cli,
-    { ...loaded, project: carriedOut },
+    { ...loaded, project: carriedOut(supported) },
     {
       services: selected,
       isDryRun: options.dryRun === true,
@@ -79,7 +80,7 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   );
 
   const before = await cli.client.snapshot(cli.signal);
-  if (!options.dryRun) await pushForUp(cli, project, selected, before);
+  if (!options.dryRun) await pushForUp(cli, request.project, selected, before);
   const answer = await accepted(cli, project.name, request);
   sayAnswer(cli, answer);
   if (options.dryRun) {

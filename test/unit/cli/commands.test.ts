@@ -475,10 +475,10 @@ name: shop
 services:
   web:
     image: busybox
-    mac_address: 02:42:ac:11:65:43
+    external_links: [cache]
   other:
     image: busybox
-    blkio_config: { weight: 300 }
+    credential_spec: { file: spec.json }
 `;
 
   test('stop up with their place, before the agent is asked', async () => {
@@ -486,20 +486,20 @@ services:
     const result = await house.tsc('up', '--no-wait');
     expect(result.code).toBe(1);
     expect(result.stderr).toMatch(/^compose\.yaml:6:\d+: services/m);
-    expect(result.stderr).toContain('services.web.mac_address is not supported');
+    expect(result.stderr).toContain('services.web.external_links is not supported');
     expect(result.stderr).toContain('2 keys cannot be carried out; nothing has been changed');
     expect(requests).toEqual([]);
   });
 
   test('that are ignored do not reach the agent', async () => {
     house.write('compose.yaml', refusing);
-    const ignored = ['--ignore', 'services.*.mac_address', '--ignore', 'blkio_config'];
+    const ignored = ['--ignore', 'services.*.external_links', '--ignore', 'credential_spec'];
     expect(await house.tsc('up', '--no-wait', ...ignored)).toMatchObject({ code: 0 });
     expect(requests[0]?.project.services).toMatchObject({
       web: { image: 'busybox' },
       other: { image: 'busybox' },
     });
-    expect(JSON.stringify(requests[0])).not.toMatch(/mac_address|blkio_config/);
+    expect(JSON.stringify(requests[0])).not.toMatch(/external_links|credential_spec/);
   });
 
   test('are translated with one note for each reason', async () => {
@@ -524,9 +524,9 @@ networks:
 
   test('concern only the services that are changed, and may be ignored', async () => {
     house.write('compose.yaml', refusing);
-    const result = await house.tsc('up', '--no-wait', '--ignore', 'mac_address', 'web');
+    const result = await house.tsc('up', '--no-wait', '--ignore', 'external_links', 'web');
     expect(result.code).toBe(0);
-    expect(result.stderr).toContain('services.web.mac_address is left out, as --ignore says');
+    expect(result.stderr).toContain('services.web.external_links is left out, as --ignore says');
     expect(requests).toHaveLength(1);
   });
 
@@ -534,7 +534,7 @@ networks:
     house.write('compose.yaml', refusing);
     const result = await house.tsc('check');
     expect(result.code).toBe(1);
-    expect(result.stdout).toMatch(/services\.web\.mac_address +refused +compose\.yaml:6/);
+    expect(result.stdout).toMatch(/services\.web\.external_links +refused +compose\.yaml:6/);
     expect(result.stdout).not.toContain('services.web.image');
     const all = JSON.parse((await house.tsc('check', '-a', '--format', 'json')).stdout) as object[];
     expect(all).toContainEqual(
