@@ -376,6 +376,7 @@ async function pullSomewhere(wanted: Wanted, components: ImageComponents): Promi
   } catch (error) {
     const cause: unknown = error instanceof AggregateError ? error.errors[0] : error;
     if (cause instanceof TscError && cause.code === 'E_REGISTRY_REFUSED') throw cause;
+    if (wanted.policy === 'build') throw notBuilt(wanted, 'no machine that may run it', cause);
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TscError(
       'E_IMAGE_NOT_FOUND',
@@ -384,6 +385,18 @@ async function pullSomewhere(wanted: Wanted, components: ImageComponents): Promi
       { hint: 'is the name right? Nothing has been changed', cause },
     );
   }
+}
+
+/** Policy "build": the file says how the image is made, and no registry is asked for it. */
+function notBuilt({ service, reference }: Wanted, where: string, cause: unknown): TscError {
+  return new TscError(
+    'E_IMAGE_NOT_FOUND',
+    `service ${service}: its image "${reference}" is built from the file, and is not on ${where}`,
+    {
+      hint: `run docker compose build ${service} first: up brings it from the Docker engine here. Nothing has been changed`,
+      cause,
+    },
+  );
 }
 
 async function pullOn(
@@ -411,6 +424,7 @@ async function pullOn(
     await ensureImage(engine, request, log);
   } catch (cause) {
     if (isRegistryRefusal(cause)) throw registryRefused(service, reference, auth, cause);
+    if (policy === 'build') throw notBuilt(wanted, `machine ${machine.name}`, cause);
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TscError('E_IMAGE_NOT_FOUND', `service ${service} on ${machine.name}: ${why}`, {
       hint: `load the image there, or keep the service off that machine with x-machines. Nothing has been changed`,
