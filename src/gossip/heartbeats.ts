@@ -5,7 +5,7 @@
  */
 import type { MachineId } from '../model/ids.ts';
 import type { Frame } from './frame.ts';
-import { heartbeatJitter, heartbeatMs } from './limits.ts';
+import { heartbeatJitter, heartbeatMs, maxAheadMs } from './limits.ts';
 import type { Cancel, LinkId, Runtime } from './runtime.ts';
 
 /** Until the extra heartbeat after a first repair: records that follow are counted in. */
@@ -26,6 +26,8 @@ export class Heartbeats {
   readonly #next = new Map<LinkId, Cancel>();
   /** Links on which an extra heartbeat is under way. */
   readonly #soon = new Set<LinkId>();
+  /** How far the clock at the other end is ahead of ours. */
+  readonly #skewMs = new Map<LinkId, number>();
   /** Machines whose clock was reported. */
   readonly #skewed = new Set<MachineId>();
 
@@ -41,6 +43,7 @@ export class Heartbeats {
   close(link: LinkId): void {
     this.#next.get(link)?.();
     this.#next.delete(link);
+    this.#skewMs.delete(link);
     this.#soon.delete(link);
   }
 
@@ -52,15 +55,27 @@ export class Heartbeats {
   }
 
   /** Compares a peer's clock with ours; reports once when they are far apart. */
-  noteClock(machine: MachineId, theirMs: number): void {
+  noteClock(link: LinkId, machine: MachineId, theirMs: number): void {
     const { runtime } = this.#components;
     const skewMs = Math.round(theirMs - runtime.now());
+    this.#skewMs.set(link, skewMs);
     const isSkewed = Math.abs(skewMs) > skewWarningMs;
     if (isSkewed && !this.#skewed.has(machine)) {
       runtime.report(`the clock of ${machine} differs from ours by ${skewMs} ms`);
     }
     if (isSkewed) this.#skewed.add(machine);
     else this.#skewed.delete(machine);
+  }
+
+  /**
+   * Now, by our clock or by those of most linked peers if ours is behind: a machine whose clock is a
+   * year behind must not take what the others write for nonsense from the future. No single peer can
+   * move this; with only one peer, it cannot by more than twice what a record may be ahead.
+   */
+  latestMs(): number {
+    const skews = [...this.#skewMs.values()].sort((a, b) => a - b);
+    const median = skews[Math.floor((skews.length - 1) / 2)] ?? 0;
+    return this.#components.runtime.now() + Math.min(Math.max(median, 0), 2 * maxAheadMs);
   }
 
   #beat(link: LinkId): void {

@@ -84,7 +84,8 @@ export class SimAgent {
     if (!this.#node.isMember(this.#node.self)) return;
     this.#observe();
     const view = this.view();
-    if (view === undefined || view.projects.size === 0) return;
+    const isIdle = view?.projects.size === 0 && this.#host.engine.containers.size === 0;
+    if (view === undefined || isIdle) return;
     const { actions, wakeAtMs } = plan(view, {
       inFlight: this.#inFlight,
       drainingSinceMs: this.#drainingSinceMs,

@@ -106,6 +106,7 @@ export class SimCluster {
         network: this.network,
         find: (id) => this.#answering(id),
         onStart: (machine, records) => this.watch.started(machine, records),
+        onLiveness: (machine) => this.watch.livenessChanged(machine),
         onDeliver: (machine, delivery) => this.watch.delivered(machine, delivery),
         ...(this.#hasAgents
           ? { onAction: (machine, view, action) => this.watch.acted(machine, view, action) }

@@ -49,6 +49,12 @@ export const faults: Readonly<Record<string, Fault>> = {
     cluster.until(world.between(500, 15_000), () => network.join(a, b));
     return `one way cut ${a.name} > ${b.name}`;
   },
+  reset: ({ machines, network, world }) => {
+    const machine = world.pick(machines);
+    // As a middlebox that forgot its connections: nothing is wrong with either machine.
+    if (machine !== undefined) network.resetAll(machine);
+    return `all links of ${machine?.name} are reset`;
+  },
   swizzle: (cluster) => {
     const { world, network } = cluster;
     for (const a of cluster.machines) {
@@ -80,7 +86,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const { world } = cluster;
     const machine = anyRunning(cluster);
     machine?.powerOff();
-    cluster.until(world.between(500, 25_000), () => machine?.start());
+    cluster.until(500 * 160 ** world.random(), () => machine?.start());
     return `power off ${machine?.name}`;
   },
   plannedRestart: (cluster) => {

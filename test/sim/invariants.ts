@@ -4,7 +4,8 @@
  * Always, in `Watch`, against what the simulation knows to be true:
  * 1. Nothing forged is accepted, and nothing of a machine that is known to be removed.
  * 2. The version of a key never goes back on a machine that keeps its disk.
- * 3. A machine that nothing has happened to is reachable for every other one of these, at any loss.
+ * 3. A machine that nothing has happened to is reachable for every other one of these, at any loss;
+ *    one that has been without power for a while is not.
  * 4. A container is removed only where a record of its project says so.
  * 5. A machine does not carry out a change that is older than one it has carried out already while
  *    a machine within its reach knows better.
@@ -37,6 +38,8 @@ export class Violation extends Error {
  * leads there, and who restarted has been heard by all.
  */
 const settledMs = 30_000;
+/** Up to four machines have three links or fewer. */
+const fewMachines = 4;
 /** A burst of 4, a debt of 8 and one per 2 s, with room for answers to records of an earlier run. */
 const maxAnnouncementsPerMinute = 4 + 8 + 30 + 10;
 
@@ -159,27 +162,44 @@ export class Watch {
     return machine.isRunning && !machine.isPaused && !machine.isAsleep;
   }
 
+  /** Some machine became something else in the eyes of this one. */
+  livenessChanged(machine: SimMachine): void {
+    if (this.#isCalm(machine)) this.#checkSeenBy(machine);
+  }
+
+  /** Nothing happened to it for a while, nor to the network but loss, resets and delay. */
+  #isCalm(machine: SimMachine): boolean {
+    const { world, network, removed } = this.#cluster;
+    return (
+      network.cutCount === 0 &&
+      this.#isSound(machine) &&
+      !removed.has(machine.machine) &&
+      machine.readBytesPerMs === Number.POSITIVE_INFINITY &&
+      world.nowMs - machine.disturbedMs > settledMs
+    );
+  }
+
   #checkReachable(): void {
+    for (const machine of this.#cluster.members()) {
+      if (this.#isCalm(machine)) this.#checkSeenBy(machine);
+    }
+  }
+
+  #checkSeenBy({ name, node }: SimMachine): void {
+    if (node === undefined) return;
     const { world, network } = this.#cluster;
-    if (network.cutCount > 0) return;
-    const calm = this.#cluster
-      .members()
-      .filter(
-        (machine) =>
-          this.#isSound(machine) &&
-          machine.readBytesPerMs === Number.POSITIVE_INFINITY &&
-          world.nowMs - machine.disturbedMs > settledMs,
-      );
-    for (const { name, node } of calm) {
-      for (const other of calm) {
-        // A member whose record is still on its way is not known, and not taken for dead.
-        if (node?.isMember(other.machine) !== true) continue;
-        const state = node.liveness().get(other.machine);
-        if (state === 'reachable') continue;
-        throw new Violation(
-          `${name} takes ${other.name} for ${state} although both run undisturbed`,
-        );
+    for (const [id, state] of node.liveness()) {
+      const other = this.#cluster.find(id);
+      if (other === undefined) continue;
+      const offMs = other.isOff ? world.nowMs - other.disturbedMs : 0;
+      if (state === 'reachable' && offMs > settledMs) {
+        throw new Violation(`${name} takes ${other.name} for reachable, which has no power`);
       }
+      if (state === 'reachable' || !this.#isCalm(other)) continue;
+      // With few ways to a machine, heavy loss may keep all of them shut for a moment.
+      const mayBeSilent = network.loss > 0.05 && node.liveness().size <= fewMachines;
+      if (mayBeSilent && state !== 'lost') continue;
+      throw new Violation(`${name} takes ${other.name} for ${state} although both run undisturbed`);
     }
   }
 

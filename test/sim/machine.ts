@@ -54,6 +54,7 @@ export interface SimMachineComponents {
   /** A process starts with what it read from its disk. */
   readonly onStart: (machine: SimMachine, records: readonly ReplicatedRecord[]) => void;
   readonly onDeliver: (machine: SimMachine, delivery: Delivery) => void;
+  readonly onLiveness: (machine: SimMachine) => void;
   /** Told what its agent decides; without it the machine has no agent above the gossip. */
   readonly onAction?: (machine: SimMachine, ...decided: Parameters<OnAction>) => void;
 }
@@ -301,6 +302,7 @@ export class SimMachine implements Runtime {
   }
 
   livenessChanged(): void {
+    this.#components.onLiveness(this);
     this.agent?.livenessChanged();
   }
 

@@ -212,6 +212,19 @@ export class Network {
     }
   }
 
+  /** All connections of a machine break; both ends learn of it. */
+  resetAll(machine: SimMachine): void {
+    for (const { ends } of [...this.connections]) {
+      if (!ends.some((end) => end.machine === machine)) continue;
+      for (const [index, end] of ends.entries()) {
+        const found = this.#byLink.get(end.link);
+        if (end.isClosed || found === undefined) continue;
+        this.#closeEnd(found.connection, index);
+        end.machine.inside(end.epoch, (node) => node.linkDown(end.link));
+      }
+    }
+  }
+
   /** Power is gone: connections die without a word. */
   vanish(machine: SimMachine): void {
     for (const { ends } of this.connections) {
