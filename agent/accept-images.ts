@@ -11,6 +11,7 @@ import type { Project } from '../src/model/project.ts';
 import type { ResolvedImage } from '../src/model/record.ts';
 import type { MachineView, View } from '../src/model/view.ts';
 import { placeable, refusal } from '../src/plan/place.ts';
+import { isEngineDown } from './engine-errors.ts';
 import { ensureImage } from './engine-image.ts';
 import type { Log } from './log.ts';
 
@@ -117,8 +118,8 @@ export async function ensureOnTargets(
     const present = facts.presence.get(wanted.service) ?? new Set();
     for (const id of targets.get(wanted.service) ?? []) {
       const machine = view.machines.get(id);
-      if (machine?.liveness !== 'reachable' || present.has(id)) continue;
-      // It pulls by itself when it is its turn.
+      if (machine?.liveness !== 'reachable' || !machine.isAble || present.has(id)) continue;
+      // It pulls by itself when it can; one broken engine must not hold up the others' change.
       if (facts.silent.has(id)) continue;
       const key = `${id} ${wanted.reference}`;
       const resolvedId = facts.images[wanted.service]?.ids[machine.platform];
@@ -238,6 +239,10 @@ async function pullOn(
     const engine = await docker(machine.id);
     await ensureImage(engine, { reference, policy, platform, resolvedId, machineName }, log);
   } catch (cause) {
+    if (resolvedId !== undefined && isEngineDown(cause)) {
+      log.warn('an engine is away; it pulls later', { machine: machine.name, reference });
+      return;
+    }
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TscError('E_IMAGE_NOT_FOUND', `service ${service} on ${machine.name}: ${why}`, {
       hint: `load the image there, or keep the service off that machine with x-machines. Nothing has been changed`,
