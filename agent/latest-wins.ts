@@ -11,9 +11,16 @@ import type { Log } from './log.ts';
 const retryLimitMs = 15_000;
 const retryFirstMs = 500;
 
+/**
+ * A driver that rests does so for 3 times as long as its last run took, up to 1 s: a busy machine,
+ * on which programs take long, is not made busier by running more of them.
+ */
+const restFactor = 3;
+const restLimitMs = 1_000;
+
 /** How a driver wants its values. */
 export interface LatestWinsOptions {
-  /** The least time between the end of a run and the next one, in milliseconds. */
+  /** The least time between the end of a run and the next one, in milliseconds; 0: none at all. */
   readonly restMs?: number;
 }
 
@@ -66,11 +73,13 @@ export class LatestWins<T> {
       const { value } = this.#next;
       this.#next = undefined;
       try {
+        const startMs = performance.now();
         await this.#apply(value);
+        const restMs = Math.max(this.#restMs, restFactor * (performance.now() - startMs));
         if (this.#lastMessage !== undefined) this.#log.info('works again', { driver: this.#name });
         this.#lastMessage = undefined;
         this.#failures = 0;
-        if (this.#restMs > 0) await sleep(this.#restMs);
+        if (this.#restMs > 0) await sleep(Math.min(restMs, restLimitMs));
       } catch (error) {
         this.#report(error);
         if (!this.#stopped) {

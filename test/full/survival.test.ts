@@ -92,7 +92,9 @@ describe.runIf(isWanted)('five machines', () => {
     await sleep(1_000);
     await cluster.crash('m3');
     const doneMs = await exact('2');
-    say(`acceptor off after 1 s: all in the new version elsewhere after ${seconds(acceptedMs, doneMs)} s`);
+    say(
+      `acceptor off after 1 s: all in the new version elsewhere after ${seconds(acceptedMs, doneMs)} s`,
+    );
     await cluster.boot('m3');
     await cluster.untilReachable(5);
     await exact('2');
@@ -211,14 +213,18 @@ describe.runIf(isWanted)('five machines', () => {
       await until('as many as before', 90_000, async () => {
         const running = (await cluster.containers('app')).filter(isRunning);
         const web = running.filter(({ service }) => service === 'web');
-        return web.length === replicaCount && new Set(web.map(({ name }) => name)).size === web.length;
+        return (
+          web.length === replicaCount && new Set(web.map(({ name }) => name)).size === web.length
+        );
       });
     },
   );
 
   /** Slots of `web` that run on a machine. */
   async function replicasOn(name: string): Promise<readonly string[]> {
-    const filters = JSON.stringify({ label: ['tsc-compose.project=app', 'tsc-compose.service=web'] });
+    const filters = JSON.stringify({
+      label: ['tsc-compose.project=app', 'tsc-compose.service=web'],
+    });
     const list = await cluster.docker(name).listContainers({ filters });
     return list.map(({ Labels }) => Labels['tsc-compose.slot'] ?? '');
   }
@@ -226,7 +232,11 @@ describe.runIf(isWanted)('five machines', () => {
 
 /** A disk is known to be full when something is written to it. */
 async function makeItWrite(cluster: Cluster): Promise<void> {
-  cluster.writeFile('m2', 'other/compose.yaml', 'services: { one: { image: busybox, command: sleep 100000, init: true, x-machines: [m2] } }\n');
+  cluster.writeFile(
+    'm2',
+    'other/compose.yaml',
+    'services: { one: { image: busybox, command: sleep 100000, init: true, x-machines: [m2] } }\n',
+  );
   expect(await cluster.tsc('m2', ['up', '--no-wait'], { cwd: 'other' })).toSucceed();
 }
 
