@@ -5,7 +5,6 @@
  */
 import { readFileSync } from 'node:fs';
 import type { View } from '../src/model/view.ts';
-import type { EngineAway } from '../src/plan/restart.ts';
 import type { LocalState } from '../src/plan/steps.ts';
 import type { Log } from './log.ts';
 
@@ -20,22 +19,11 @@ export function bootTimeMs(): number {
   return processStartMs('1');
 }
 
-/** Where Docker writes its process id, unless told otherwise. */
-const enginePidFile = '/run/docker.pid';
-
 /**
- * When the engine's process started: what it finds running then, it ends.
+ * When a process started.
  * @returns ms since the epoch; 0 when it cannot be told
  */
-function engineStartMs(): number {
-  try {
-    return processStartMs(readFileSync(enginePidFile, 'utf8').trim());
-  } catch {
-    return 0;
-  }
-}
-
-function processStartMs(pid: string): number {
+export function processStartMs(pid: string): number {
   try {
     const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
     // The program's name may hold spaces; field 22 is counted after its closing bracket.
@@ -59,9 +47,7 @@ export interface LocalFactsComponents {
 
 export class LocalFacts {
   readonly #components: LocalFactsComponents;
-  #bootedAtMs = Math.max(bootTimeMs(), engineStartMs());
-  #engineDownMs: number | undefined;
-  #engineAway: EngineAway | undefined;
+  readonly #bootedAtMs = bootTimeMs();
   readonly #drainingSinceMs = new Map<string, number>();
   #volumes: ReadonlySet<string> = new Set();
   #isReading = false;
@@ -78,24 +64,7 @@ export class LocalFacts {
       drainingSinceMs: this.#drainingSinceMs,
       volumes: this.#volumes,
       bootedAtMs: this.#bootedAtMs,
-      engineAway: this.#engineAway,
     };
-  }
-
-  /** Notes whether the engine answers, each time that changes. */
-  noteEngine(isUp: boolean): void {
-    if (!isUp) {
-      this.#engineDownMs ??= this.#components.now();
-      return;
-    }
-    if (this.#engineDownMs === undefined) return;
-    // An engine that only hung has ended nothing.
-    const startedMs = engineStartMs();
-    if (startedMs > this.#bootedAtMs || startedMs === 0) {
-      this.#engineAway = { fromMs: this.#engineDownMs, untilMs: this.#components.now() };
-    }
-    this.#bootedAtMs = Math.max(this.#bootedAtMs, startedMs);
-    this.#engineDownMs = undefined;
   }
 
   /** Notes which containers have begun to drain, and looks for volumes that are to be deleted. */

@@ -119,7 +119,7 @@ function startAgain(input: KeepInput, container: ContainerView): void {
     return;
   }
   const policy = restartPolicyOf(service.spec);
-  const decision = decideRestart(policy, container, steps.local.bootedAtMs, steps.local.engineAway);
+  const decision = decideRestart(policy, container, steps.local.bootedAtMs);
   switch (decision.type) {
     case 'done':
       return;

@@ -10,9 +10,8 @@
  *   always           restarted restarted             started again
  *   unless-stopped   restarted restarted             started again
  *
- * "Ended by the machine" is exit code 255 (the engine did not see the end), 137/143 of a container
- * that was started before the last boot or the last start of the engine, or any end while the
- * engine was away. A service that a user stopped never comes here.
+ * "Ended by the machine" is exit code 255 (the engine did not see the end) or 137/143 of a
+ * container that was started before the last boot. A service that a user stopped never comes here.
  */
 import type { RestartPolicy } from '../view/service-spec.ts';
 import { firstRestartDelayMs, maxRestartDelayMs, stableMs } from './limits.ts';
@@ -38,30 +37,17 @@ export type RestartDecision =
       readonly isAfterBoot: boolean;
     };
 
-/** When the engine could not be reached: what ended then was ended by it, or with it. */
-export interface EngineAway {
-  readonly fromMs: number;
-  readonly untilMs: number;
-}
-
-/** 2 s: an engine that stops closes its API while it stops its containers. */
-const engineStopMs = 2_000;
-
 /**
- * @param bootedAtMs when this machine was booted, or its engine started; 0 when that is not known
- * @param engineAway the last time the engine was away, if this agent has seen it
+ * @param bootedAtMs when this machine was booted; 0 when that is not known
  */
 export function decideRestart(
   policy: RestartPolicy,
   ended: EndedContainer,
   bootedAtMs: number,
-  engineAway?: EngineAway,
 ): RestartDecision {
   const { condition } = policy;
   const code = ended.exitCode;
-  const isEndedByMachine =
-    wasKilledWithMachine(ended, bootedAtMs) || wasEndedWithEngine(ended, engineAway);
-  if (condition !== 'no' && isEndedByMachine) {
+  if (condition !== 'no' && isEndedByMachine(ended, bootedAtMs)) {
     const why = `the machine ended it (exit code ${code})`;
     return { type: 'start', atMs: 0, restarts: 0, why, isAfterBoot: true };
   }
@@ -91,12 +77,7 @@ export function restartDelayMs(attempts: number): number {
   return Math.min(maxRestartDelayMs, firstRestartDelayMs * 2 ** Math.min(attempts, 20));
 }
 
-function wasEndedWithEngine(ended: EndedContainer, away: EngineAway | undefined): boolean {
-  if (away === undefined || ended.startedMs >= away.fromMs) return false;
-  return ended.finishedMs >= away.fromMs - engineStopMs && ended.finishedMs <= away.untilMs;
-}
-
-function wasKilledWithMachine(ended: EndedContainer, bootedAtMs: number): boolean {
+function isEndedByMachine(ended: EndedContainer, bootedAtMs: number): boolean {
   if (ended.exitCode === 255) return true;
   const wasKilled = ended.exitCode === 137 || ended.exitCode === 143;
   return wasKilled && ended.startedMs < bootedAtMs;

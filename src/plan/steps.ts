@@ -6,7 +6,6 @@ import type { Action, ActionArguments, ActionName, Plan, Waiting } from '../mode
 import type { MachineId, Slot } from '../model/ids.ts';
 import type { ContainerView } from '../model/view.ts';
 import { drainSettleMs } from './limits.ts';
-import type { EngineAway } from './restart.ts';
 
 /** What only this machine knows, and no record says. */
 export interface LocalState {
@@ -16,10 +15,8 @@ export interface LocalState {
   readonly drainingSinceMs: ReadonlyMap<string, number>;
   /** Engine names of this cluster's volumes on this machine. */
   readonly volumes: ReadonlySet<string>;
-  /** When the machine was booted, or its engine started if that was later; 0 when not known. */
+  /** When the machine was booted; 0 when not known. */
   readonly bootedAtMs: number;
-  /** The last time the engine was away; undefined while this agent has not seen that. */
-  readonly engineAway?: EngineAway | undefined;
 }
 
 /** Nothing under way, nothing known. */

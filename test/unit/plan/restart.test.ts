@@ -37,28 +37,6 @@ describe('the table', () => {
   });
 });
 
-describe('an end while the engine was away', () => {
-  const away = { fromMs: 700_000, untilMs: 720_000 };
-  const decide = (change: Partial<typeof ended>, restart?: string): string =>
-    decideRestart(
-      restartPolicyOf(restart === undefined ? {} : { restart }),
-      { ...ended, finishedMs: 705_000, ...change },
-      0,
-      away,
-    ).type;
-
-  test('is the machine’s doing, whatever the exit code', () => {
-    expect(decide({ exitCode: 0 })).toBe('start');
-    expect(decide({ exitCode: 143 })).toBe('start');
-    expect(decide({ exitCode: 143 }, 'no')).toBe('failed');
-  });
-
-  test('is its own doing before and after', () => {
-    expect(decide({ exitCode: 143, finishedMs: 697_000 })).toBe('failed');
-    expect(decide({ exitCode: 143, startedMs: 721_000, finishedMs: 722_000 })).toBe('failed');
-  });
-});
-
 describe('the pause before a restart', () => {
   const policy = restartPolicyOf({ restart: 'always' });
 
