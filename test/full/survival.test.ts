@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { label } from '../../src/model/names.ts';
 import { Cluster, type ContainerFacts, engines } from '../e2e/cluster.ts';
 import { seconds, until } from '../e2e/traffic.ts';
 
@@ -37,6 +38,16 @@ services:
 volumes: { kept: {}, once: {} }
 `;
 }
+
+/** One replica for each machine. */
+const spread = `
+services:
+  web:
+    image: busybox
+    command: sleep 100000
+    init: true
+    deploy: { replicas: 5 }
+`;
 
 function say(text: string): void {
   process.stderr.write(`measured: ${text}\n`);
@@ -174,15 +185,14 @@ describe.runIf(isWanted)('five machines', () => {
     '%s: the machine is not able, its replicas are placed anew, and come to rest after it',
     async (what) => {
       const broken = 'm5';
-      await until('m5 has a replica', 60_000, async () => {
-        if ((await replicasOn(broken)).length > 0) return true;
-        // Nothing moves by itself to a machine that has nothing.
-        await cluster.tsc('m1', ['up', '--force-recreate', 'web'], { cwd: 'app' });
-        return false;
-      });
+      // A project of its own: one replica on every machine, wherever the others have gone.
+      const project = what === 'a full disk' ? 'full' : 'hung';
+      cluster.writeFile('m1', `${project}/compose.yaml`, spread);
+      expect(await cluster.tsc('m1', ['up'], { cwd: project })).toSucceed();
+      const webOn = (name: string) => replicasOn(project, name);
+      expect(await webOn(broken)).toHaveLength(1);
       const set = async (isBroken: boolean): Promise<void> =>
         what === 'a full disk' ? cluster.fillDisk(isBroken) : cluster.hangEngine(broken, isBroken);
-      const had = (await replicasOn(broken)).length;
       const brokenMs = Date.now();
       await set(true);
       try {
@@ -195,11 +205,11 @@ describe.runIf(isWanted)('five machines', () => {
         expect(listed.stdout).toMatch(/m5.*not able/u);
         const replacedMs = await until('its replicas are elsewhere', 60_000, async () => {
           const others = names.filter((name) => name !== broken);
-          const running = await Promise.all(others.map((name) => replicasOn(name)));
-          return new Set(running.flat()).size === replicaCount;
+          const running = await Promise.all(others.map(webOn));
+          return new Set(running.flat()).size === names.length;
         });
         say(
-          `${what}: not able after ${seconds(brokenMs, unableMs)} s, its ${had} replicas run ` +
+          `${what}: not able after ${seconds(brokenMs, unableMs)} s, its replica runs ` +
             `elsewhere after ${seconds(brokenMs, replacedMs)} s`,
         );
       } finally {
@@ -210,22 +220,17 @@ describe.runIf(isWanted)('five machines', () => {
         return machines.find(({ name }) => name === broken)?.isAble === true;
       });
       await until('as many as before', 90_000, async () => {
-        const running = (await cluster.containers('app')).filter(isRunning);
-        const web = running.filter(({ service }) => service === 'web');
-        return (
-          web.length === replicaCount && new Set(web.map(({ name }) => name)).size === web.length
-        );
+        const running = (await Promise.all(names.map(webOn))).flat();
+        return running.length === names.length && new Set(running).size === names.length;
       });
     },
   );
 
-  /** Slots of `web` that run on a machine. */
-  async function replicasOn(name: string): Promise<readonly string[]> {
-    const filters = JSON.stringify({
-      label: ['tsc-compose.project=app', 'tsc-compose.service=web'],
-    });
+  /** Slots of a project that run on a machine. */
+  async function replicasOn(project: string, name: string): Promise<readonly string[]> {
+    const filters = JSON.stringify({ label: [`${label.project}=${project}`] });
     const list = await cluster.docker(name).listContainers({ filters });
-    return list.map(({ Labels }) => Labels['tsc-compose.slot'] ?? '');
+    return list.map(({ Labels }) => Labels[label.slot] ?? '');
   }
 });
 
