@@ -16,7 +16,7 @@ import type { Project } from '../src/model/project.ts';
 import type { ResolvedImage } from '../src/model/record.ts';
 import type { MachineView, View } from '../src/model/view.ts';
 import { placeable, refusal } from '../src/plan/place.ts';
-import { isRegistryRefusal } from './engine-errors.ts';
+import { isEngineDown, isRegistryRefusal } from './engine-errors.ts';
 import { digestFor, ensureImage, type RegistryAuth } from './engine-image.ts';
 import type { Log } from './log.ts';
 
@@ -169,8 +169,8 @@ export async function ensureOnTargets(
     const here = facts.presence.get(wanted.service) ?? new Set();
     for (const id of targets.get(wanted.service) ?? []) {
       const machine = view.machines.get(id);
-      if (machine?.liveness !== 'reachable' || here.has(id)) continue;
-      // It pulls by itself when it is its turn.
+      if (machine?.liveness !== 'reachable' || !machine.isAble || here.has(id)) continue;
+      // It pulls by itself when it can; one broken engine must not hold up the others' change.
       if (facts.silent.has(id)) continue;
       const image = facts.images[wanted.service];
       const key = `${id} ${wanted.reference}`;
@@ -423,6 +423,10 @@ async function pullOn(
     };
     await ensureImage(engine, request, log);
   } catch (cause) {
+    if (request.resolvedId !== undefined && isEngineDown(cause)) {
+      log.warn('an engine is away; it pulls later', { machine: machine.name, reference });
+      return;
+    }
     if (isRegistryRefusal(cause)) throw registryRefused(service, reference, auth, cause);
     if (policy === 'build') throw notBuilt(wanted, `machine ${machine.name}`, cause);
     const why = cause instanceof Error ? cause.message : String(cause);
