@@ -408,13 +408,14 @@ async function pullOn(
   const { service, reference, policy, platform } = wanted;
   log.info('making an image available', { machine: machine.name, reference });
   const auth = authFor(reference);
+  const resolvedId = image?.ids[machine.platform];
   try {
     const engine = await docker(machine.id);
     const request = {
       reference,
       policy,
       platform,
-      resolvedId: image?.ids[machine.platform],
+      resolvedId,
       digest: digestFor(image, machine.platform),
       machineName: machine.name,
       // The user has just asked for what the tag means now: here it means that from now on.
@@ -423,7 +424,7 @@ async function pullOn(
     };
     await ensureImage(engine, request, log);
   } catch (cause) {
-    if (request.resolvedId !== undefined && isEngineDown(cause)) {
+    if (resolvedId !== undefined && isEngineDown(cause)) {
       log.warn('an engine is away; it pulls later', { machine: machine.name, reference });
       return;
     }
