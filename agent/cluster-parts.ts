@@ -165,6 +165,7 @@ export class ClusterParts {
               log.warn('the firewall could not be checked', { error });
             });
           }
+          if (isUp || this.#wasEngineUp) this.#facts.noteEngine(isUp);
           this.#wasEngineUp = isUp;
           replica.setAble(isUp);
           if (this.#observer.isSynced()) this.#onSynced?.();

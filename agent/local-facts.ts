@@ -1,10 +1,11 @@
 /**
  * What only this machine knows and no record says, for `plan`: when containers left traffic, which
- * volumes are here, when the machine was booted. Everything is read again after an agent restart;
- * what cannot be (the moment of draining) counts as long ago.
+ * volumes are here, when the machine was booted and when its engine was away. Everything is read
+ * again after an agent restart; what cannot be (the moment of draining) counts as long ago.
  */
 import { readFileSync } from 'node:fs';
 import type { View } from '../src/model/view.ts';
+import { engineLeavesMs } from '../src/plan/limits.ts';
 import type { LocalState } from '../src/plan/steps.ts';
 import type { Log } from './log.ts';
 
@@ -40,6 +41,8 @@ export interface LocalFactsComponents {
 export class LocalFacts {
   readonly #components: LocalFactsComponents;
   readonly #bootedAtMs = bootTimeMs();
+  #engineLeftMs: number | undefined;
+  #engineAway: LocalState['engineAway'];
   readonly #drainingSinceMs = new Map<string, number>();
   #volumes: ReadonlySet<string> = new Set();
   #isReading = false;
@@ -56,7 +59,20 @@ export class LocalFacts {
       drainingSinceMs: this.#drainingSinceMs,
       volumes: this.#volumes,
       bootedAtMs: this.#bootedAtMs,
+      ...(this.#engineAway === undefined ? {} : { engineAway: this.#engineAway }),
     };
+  }
+
+  /** Notes when the engine goes and comes: what ends meanwhile was ended by that. */
+  noteEngine(isUp: boolean): void {
+    const nowMs = this.#components.now();
+    if (!isUp) {
+      // Once for a time of absence: an engine that flaps is away until it stays.
+      this.#engineLeftMs ??= nowMs;
+    } else if (this.#engineLeftMs !== undefined) {
+      this.#engineAway = { fromMs: this.#engineLeftMs - engineLeavesMs, toMs: nowMs };
+      this.#engineLeftMs = undefined;
+    }
   }
 
   /** Notes which containers have begun to drain, and looks for volumes that are to be deleted. */
