@@ -81,28 +81,30 @@ function listOf(values: ScaleReport, name: string): number[] {
     .map(([, value]) => value);
 }
 
+/** Small ones first. */
 const rows: readonly Row[] = [
   idle(3, 0),
   idle(10, 0),
   idle(30, 0),
   idle(100, 0),
-  idle(300, 0),
-  idle(1000, 0, 30_000),
-  idle(1000, 0.05, 30_000),
-  idle(1000, 0.2, 30_000),
+  idle(100, 0.2),
   update(10, 'lan'),
   update(30, 'lan'),
   update(100, 'lan', 50),
   update(100, 'wan', 300),
-  update(1000, 'lan'),
-  update(1000, 'wan'),
   healing(100, 5),
-  healing(1000, 5),
   {
     name: 'one lost record among 20,000',
     order: { what: 'repair', recordCount: 20_000 },
     figures: (values) => [['cost of its repair', (values['bytes'] ?? Number.NaN) / 1000, 'kB']],
   },
+  idle(300, 0),
+  idle(1000, 0, 30_000),
+  update(1000, 'lan'),
+  update(1000, 'wan'),
+  idle(1000, 0.05, 30_000),
+  idle(1000, 0.2, 30_000),
+  healing(1000, 5),
   {
     name: '10 machines for 100 hours at 20 % loss',
     order: { what: 'falseLosses', machineCount: 10, loss: 0.2, hours: 100 },
