@@ -20,6 +20,7 @@ import type {
   UpAnswer,
   UpRequest,
 } from '../src/model/api.ts';
+import type { GossipStatus } from '../src/model/links.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 
 /** What changes projects; agent/accept.ts. */
@@ -41,6 +42,8 @@ export interface RouteComponents {
   readonly info: () => InfoAnswer;
   /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
   readonly snapshot: () => Snapshot;
+  /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
+  readonly gossipStatus: () => GossipStatus;
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
   readonly cluster: ClusterChanges;

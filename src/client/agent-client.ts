@@ -19,6 +19,7 @@ import type {
   UpAnswer,
   UpRequest,
 } from '../model/api.ts';
+import type { GossipStatus } from '../model/links.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { questionTimeoutMs } from './limits.ts';
 import type { JsonRequest } from './request.ts';
@@ -39,6 +40,11 @@ export class AgentClient {
 
   snapshot(signal?: AbortSignal): Promise<Snapshot> {
     return this.#get<Snapshot>('/v1/snapshot', signal);
+  }
+
+  /** @param machine id or name; the gossip links of its agent */
+  links(machine: string, signal?: AbortSignal): Promise<GossipStatus> {
+    return this.#get<GossipStatus>(`/v1/machines/${encodeURIComponent(machine)}/links/`, signal);
   }
 
   /**

@@ -58,6 +58,17 @@ export interface GossipOptions {
 
 const noLinks: LinksBody = { up: [], able: true, headless: [] };
 
+/** A link as seen from outside. */
+export interface LinkState {
+  readonly id: LinkId;
+  readonly peer: MachineId;
+  readonly isDialler: boolean;
+  /** Monotonic. */
+  readonly upMs: number;
+  /** Whether the peer had our content at its last heartbeat. */
+  readonly isEqual: boolean;
+}
+
 export class GossipNode {
   readonly map = new RecordMap();
   readonly #runtime: Runtime;
@@ -431,6 +442,22 @@ export class GossipNode {
 
   guards(): readonly Guard[] {
     return this.#presence.guards;
+  }
+
+  /** Every link, for those who look from outside. */
+  linkStates(): readonly LinkState[] {
+    return [...this.#neighbours.links()].map(({ id, peer, isDialler, upMs }) => ({
+      id,
+      peer,
+      isDialler,
+      upMs,
+      isEqual: this.#repair.isEqual(id),
+    }));
+  }
+
+  /** How many links there should be. */
+  get wantedLinkCount(): number {
+    return this.#neighbours.wantedCount;
   }
 
   /** Machines with which this one holds a link. */

@@ -6,6 +6,7 @@ import type { ApiComponents, LocalDocker } from '../../../agent/api.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { InfoAnswer } from '../../../src/model/api.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
+import type { GossipStatus } from '../../../src/model/links.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
 import type { MachineView } from '../../../src/model/view.ts';
 
@@ -53,6 +54,37 @@ export function aSnapshot(changes: Partial<Snapshot> = {}): Snapshot {
   };
 }
 
+export function aGossipStatus(changes: Partial<GossipStatus> = {}): GossipStatus {
+  return {
+    self: m1,
+    recordCount: 12,
+    wantedLinkCount: 1,
+    links: [
+      {
+        peer: m2,
+        isDialler: true,
+        upForMs: 90_500,
+        roundTripMs: 1.25,
+        isEqual: true,
+        queuedBytes: 0,
+        sentBytes: 1234,
+        receivedBytes: 2_345_678,
+        sentFrames: 10,
+        receivedFrames: 20,
+      },
+    ],
+    // Keys are machine ids.
+    liveness: { [m1]: 'reachable', [m2]: 'reachable' } as GossipStatus['liveness'],
+    guards: [],
+    sentBytes: 1234,
+    receivedBytes: 2_345_678,
+    lostLinkCount: 3,
+    undurableCount: 0,
+    isDiskFine: true,
+    ...changes,
+  };
+}
+
 export interface FakeAgent {
   readonly components: ApiComponents;
   readonly calls: unknown[];
@@ -86,6 +118,8 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
         if (agent.hasCluster) return agent.snapshot;
         throw new TscError('E_CLUSTER_NONE', 'no cluster', { hint: 'init' });
       },
+      gossipStatus: () => aGossipStatus(),
+      metrics: () => 'tsc_compose_links 1\n',
       subscribe: (listener) => {
         listeners.add(listener);
         return () => listeners.delete(listener);
