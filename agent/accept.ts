@@ -7,6 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Dockerode from 'dockerode';
+import { registryOf } from '../src/images/reference.ts';
 import { TscError } from '../src/lib/errors.ts';
 import type { Plan } from '../src/model/action.ts';
 import type {
@@ -18,25 +19,36 @@ import type {
   ScaleRequest,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../src/model/api.ts';
 import type { MachineId } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
-import type { Entry, RecordReader } from '../src/model/record.ts';
+import type { Project } from '../src/model/project.ts';
+import type { CaddySites, Entry, RecordReader } from '../src/model/record.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { View, ViewContext } from '../src/model/view.ts';
-import type { AcceptedUp } from '../src/plan/accept.ts';
+import type { AcceptedUp, AcceptFacts } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
+import { changeId } from '../src/plan/conflict.ts';
 import { foresee } from '../src/plan/foresee.ts';
 import { acceptOperation } from '../src/plan/operate.ts';
+import { placeable, refusal } from '../src/plan/place.ts';
+import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
+import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
 import { buildView } from '../src/view/build-view.ts';
 import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
-import type { MachineQuestions, ProjectChanges } from './api-routes.ts';
+import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
+import { adaptCaddyfile } from './caddy-adapt.ts';
 import { type Copies, copiesOf } from './copies.ts';
+import type { RegistryAuth } from './engine-image.ts';
 import type { Log } from './log.ts';
 import type { ConnectRpc } from './peer-calls.ts';
+import { type RegistryCredentialsKeeper, registryAuth } from './registry-credentials.ts';
+import { abandonVolume, moveVolume, type VolumeMoveComponents } from './volume-moves.ts';
 
 /** 2: with this machine three copies; more would make a change wait for the slowest. */
 const wantedCopyCount = 2;
@@ -57,14 +69,17 @@ export interface AcceptorComponents {
   readonly plan: (view: View) => Plan;
   /** The engine of any machine, through this agent's own API. */
   readonly docker: (machine: MachineId) => Promise<Dockerode>;
+  readonly credentials: Pick<RegistryCredentialsKeeper, 'authFor' | 'replace'>;
   readonly newId: () => string;
   readonly machineFacts: Pick<MachineQuestions, 'read'>;
   readonly connectRpc: ConnectRpc;
   readonly copies: Pick<Copies, 'spread'>;
+  /** Of the ingress, which also checks Caddyfiles. */
+  readonly caddyImage: string;
   readonly log: Log;
 }
 
-export class Acceptor implements ProjectChanges {
+export class Acceptor implements ProjectChanges, VolumeChanges {
   readonly #components: AcceptorComponents;
   /** By project: the end of the change that is under way. */
   readonly #last = new Map<string, Promise<unknown>>();
@@ -88,6 +103,7 @@ export class Acceptor implements ProjectChanges {
       const key = recordKey.pointer(project);
       const { hlc } = await replica.write(key, accepted.tombstone);
       for (const operation of accepted.operationsToClear) await this.#clear(operation);
+      await this.#components.credentials.replace(project, {}, []);
       return { hlc, storedOnCount: await this.#stored(view, key, hlc) };
     });
   }
@@ -105,6 +121,38 @@ export class Acceptor implements ProjectChanges {
       }
       return stored;
     });
+  }
+
+  async moveVolume(
+    volume: string,
+    request: VolumeRequest,
+    signal: AbortSignal,
+  ): Promise<VolumeAnswer> {
+    await this.#settled(signal);
+    const question = { volume, machine: request.machine, user: request.user };
+    const { project } = acceptVolumeMove(this.#view(), question);
+    return this.#oneAtATime(project, () =>
+      moveVolume(this.#volumeParts(), volume, request, signal),
+    );
+  }
+
+  async abandonVolume(volume: string, request: VolumeRequest): Promise<VolumeAnswer> {
+    await this.#settled();
+    const question = { volume, machine: request.machine, user: request.user };
+    const { project } = acceptVolumeAbandon(this.#view(), question);
+    return this.#oneAtATime(project, () => abandonVolume(this.#volumeParts(), volume, request));
+  }
+
+  #volumeParts(): VolumeMoveComponents {
+    const { replica, docker, log } = this.#components;
+    return {
+      replica,
+      view: () => this.#view(),
+      docker,
+      stored: (view, key, hlc) => this.#stored(view, key, hlc),
+      now: () => this.#components.viewContext().nowMs,
+      log: log.part('volumes'),
+    };
   }
 
   /** @returns hlc 0 when there was nothing to do */
@@ -139,7 +187,18 @@ export class Acceptor implements ProjectChanges {
   async #up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer> {
     await this.#settled(signal);
     const first = this.#view();
-    const newId = this.#components.newId;
+    const { newId, credentials } = this.#components;
+    const given = request.credentials ?? {};
+    const imageComponents = {
+      ...this.#components,
+      authFor: (reference: string): RegistryAuth | undefined => {
+        const registry = registryOf(reference) ?? '';
+        const mine = given[registry];
+        return mine === undefined
+          ? credentials.authFor(project, reference)
+          : registryAuth(registry, mine);
+      },
+    };
     // What can be refused without asking anybody is refused at once.
     const draft = acceptUp(first, request, { ...this.#facts(first), images: {}, newId });
     const services = Object.keys(draft.pointer.services).filter(
@@ -153,16 +212,22 @@ export class Acceptor implements ProjectChanges {
         first,
         request.project,
         { services, mayPull: !request.isDryRun },
-        this.#components,
+        imageComponents,
       ),
       gatherFacts(first, pathsToLookFor(services, request), this.#components),
     ]);
-    const facts = { ...this.#facts(first), images: images.images, machines, newId };
+    const facts = {
+      ...this.#facts(first),
+      images: images.images,
+      machines,
+      ...(await this.#caddyOf(first, request.project, services)),
+      newId,
+    };
     let accepted = acceptUp(this.#view(), request, facts);
     if (!request.isDryRun) {
-      const targets = targetsOf(accepted);
+      const targets = targetsOf(first, request.project, accepted);
       await Promise.all([
-        ensureOnTargets(first, request.project, targets, images, this.#components),
+        ensureOnTargets(first, request.project, targets, images, imageComponents),
         this.#components.copies.spread(copiesOf(request.project, services), [
           ...new Set([...targets.values()].flatMap((ids) => [...ids])),
         ]),
@@ -174,14 +239,40 @@ export class Acceptor implements ProjectChanges {
     accepted = acceptUp(view, request, facts);
     const allNotes = [...notes, ...images.notes, ...accepted.notes];
     if (request.isDryRun) return this.#dryRun(view, project, accepted, allNotes);
+    const kept = [...(view.projects.get(project)?.services.values() ?? [])]
+      .filter(({ name }) => accepted.pointer.services[name] !== undefined)
+      .map(({ spec }) => spec.image);
+    const wanted = Object.values(request.project.services).map(({ image }) => image);
+    const references = [...kept, ...wanted].filter((image) => image !== undefined);
+    await credentials.replace(project, given, references);
     const pointerHlc = await this.#write(project, accepted);
     this.#components.log.info('accepted a change', { project, changed: accepted.changed.join() });
     return {
       ...answerOf(view, accepted),
       notes: allNotes,
       pointerHlc,
+      change: changeId(accepted.pointer),
       storedOnCount: await this.#stored(view, recordKey.pointer(project), pointerHlc),
     };
+  }
+
+  /** What Caddy makes of the services' own Caddyfiles; nothing when there are none. */
+  async #caddyOf(
+    view: View,
+    project: Project,
+    services: readonly string[],
+  ): Promise<Pick<AcceptFacts, 'caddy'>> {
+    const caddy: Record<string, CaddySites> = {};
+    for (const name of services) {
+      const text = caddyfileOf(name, project.services[name] ?? {});
+      if (text === undefined) continue;
+      const { caddyImage: image } = this.#components;
+      const docker = await this.#components.docker(view.self);
+      const expanded = expandCaddyfile(name, text, Object.keys(project.services));
+      const options = { docker, image, cluster: view.cluster };
+      caddy[name] = readAdapted(name, await adaptCaddyfile(options, name, expanded));
+    }
+    return Object.keys(caddy).length === 0 ? {} : { caddy };
   }
 
   /** @throws TscError E_PROJECT_CHANGED when another pointer came in meanwhile */
@@ -320,13 +411,23 @@ function answerOf(view: View, accepted: AcceptedUp) {
   };
 }
 
-/** Where the changed services are placed. */
-function targetsOf(accepted: AcceptedUp): ReadonlyMap<string, ReadonlySet<MachineId>> {
+/** Where the changed services are placed; a global one is wherever it may be. */
+function targetsOf(
+  view: View,
+  project: Project,
+  accepted: AcceptedUp,
+): ReadonlyMap<string, ReadonlySet<MachineId>> {
   return new Map(
-    accepted.changed.map((name) => [
-      name,
-      new Set(Object.values(accepted.pointer.services[name]?.slots ?? {})),
-    ]),
+    accepted.changed.map((name) => {
+      const image = accepted.revision.record.images[name];
+      const place = placeable(project.name, name, { definition: project, image, bound: undefined });
+      const machines =
+        place.mode === 'global'
+          ? [...view.machines.values()].filter((m) => refusal(place, m) === undefined)
+          : [];
+      const slots = Object.values(accepted.pointer.services[name]?.slots ?? {});
+      return [name, new Set([...slots, ...machines.map(({ id }) => id)])];
+    }),
   );
 }
 

@@ -15,13 +15,17 @@ import type {
   JoinRequest,
   OperateAnswer,
   OperateRequest,
+  RegistryCredentials,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../src/model/api.ts';
 import type { GossipStatus } from '../src/model/links.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
+import type { WhyAnswer, WhyRequest } from '../src/model/why.ts';
 
 /** What changes projects; agent/accept.ts. */
 export interface ProjectChanges {
@@ -29,6 +33,12 @@ export interface ProjectChanges {
   down(project: string, request: DownRequest): Promise<ChangeAnswer>;
   scale(project: string, request: ScaleRequest): Promise<ChangeAnswer>;
   operate(project: string, request: OperateRequest): Promise<OperateAnswer>;
+}
+
+/** What gives data another home; agent/volume-moves.ts. */
+export interface VolumeChanges {
+  moveVolume(volume: string, request: VolumeRequest, signal: AbortSignal): Promise<VolumeAnswer>;
+  abandonVolume(volume: string, request: VolumeRequest): Promise<VolumeAnswer>;
 }
 
 /** What changes who belongs to the cluster. */
@@ -44,8 +54,12 @@ export interface RouteComponents {
   readonly snapshot: () => Snapshot;
   /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
   readonly gossipStatus: () => GossipStatus;
+  /** @throws TscError E_CLUSTER_NONE, E_SERVICE_UNKNOWN */
+  readonly why: (project: string, request: WhyRequest) => WhyAnswer;
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
+  /** As `projects`. */
+  readonly volumes: () => VolumeChanges | undefined;
   readonly cluster: ClusterChanges;
   readonly machineFacts: MachineQuestions;
 }
@@ -76,13 +90,39 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
     if (changes === undefined) throw noCluster();
     return changes;
   };
+  const volumes = (): VolumeChanges => {
+    const changes = components.volumes();
+    if (changes === undefined) throw noCluster();
+    return changes;
+  };
   return [
+    {
+      method: 'POST',
+      pattern: /^\/v1\/volumes\/([^/]+)\/move$/,
+      isForPeers: false,
+      handle: ({ parameters: [volume = ''], body, signal }) =>
+        volumes().moveVolume(volume, volumeRequest(body), signal),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/volumes\/([^/]+)\/abandon$/,
+      isForPeers: false,
+      handle: ({ parameters: [volume = ''], body }) =>
+        volumes().abandonVolume(volume, volumeRequest(body)),
+    },
     { method: 'GET', pattern: /^\/v1\/info$/, isForPeers: true, handle: () => components.info() },
     {
       method: 'GET',
       pattern: /^\/v1\/snapshot$/,
       isForPeers: true,
       handle: () => components.snapshot(),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/why$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        components.why(projectName(project), whyRequest(body)),
     },
     {
       method: 'POST',
@@ -199,6 +239,7 @@ function upRequest(name: string, body: unknown): UpRequest {
     removeOrphans: flag(fields, 'removeOrphans'),
     isDryRun: flag(fields, 'isDryRun'),
     forceRecreate: flag(fields, 'forceRecreate'),
+    retryHook: fields.retryHook === true,
     contents: texts(fields, 'contents'),
     workingDir: text(fields, 'workingDir'),
     composeFiles: strings(fields, 'composeFiles'),
@@ -206,6 +247,15 @@ function upRequest(name: string, body: unknown): UpRequest {
     ...(fields.relativeBinds === undefined
       ? {}
       : { relativeBinds: strings(fields, 'relativeBinds') }),
+    ...(fields.credentials === undefined ? {} : { credentials: credentials(fields) }),
+  };
+}
+
+function volumeRequest(body: unknown): VolumeRequest {
+  const { machine, user } = fieldsOf(body);
+  return {
+    ...(typeof machine === 'string' ? { machine } : {}),
+    ...(typeof user === 'string' ? { user } : {}),
   };
 }
 
@@ -217,6 +267,18 @@ function hereRequest(body: unknown): HereRequest {
     identity: text(fields, 'identity'),
     ...(typeof token === 'string' ? { token } : {}),
   };
+}
+
+function credentials(fields: Fields): Readonly<Record<string, RegistryCredentials>> {
+  const entries = Object.entries(fieldsOf(fields.credentials));
+  return Object.fromEntries(
+    entries.map(([registry, value]) => {
+      const { identityToken, ...named } = fieldsOf(value);
+      const given = { username: text(named, 'username'), password: text(named, 'password') };
+      const hasToken = typeof identityToken === 'string';
+      return [registry, { ...given, ...(hasToken ? { identityToken } : {}) }];
+    }),
+  );
 }
 
 function downRequest(body: unknown): DownRequest {
@@ -256,6 +318,15 @@ function operateRequest(body: unknown): OperateRequest {
     withoutDependents: fields.withoutDependents === true,
     stopsFirst: fields.stopsFirst === true,
     withVolumes: fields.withVolumes === true,
+  };
+}
+
+function whyRequest(body: unknown): WhyRequest {
+  const fields = fieldsOf(body);
+  const { slot } = fields;
+  return {
+    service: text(fields, 'service'),
+    ...(typeof slot === 'string' ? { slot } : {}),
   };
 }
 

@@ -80,6 +80,7 @@ export class CaddyDriver {
   readonly #upstreamFiles: UpstreamFiles;
   #wanted: CaddyConfig | null = null;
   #upstreams: ReadonlyMap<string, string> = new Map();
+  #withoutOwn: CaddyConfig | null = null;
   /** Text of the configuration in force; undefined while that is not known. */
   #loaded: string | null | undefined;
   #checkedMs = Number.NEGATIVE_INFINITY;
@@ -99,14 +100,18 @@ export class CaddyDriver {
   /**
    * Makes Caddy serve this, or removes it for null. Resolved after one try, good or not.
    * @param upstreams texts of the files that the configuration names
+   * @param withoutOwn what is served when Caddy refuses a service's own Caddyfile, so that one
+   *   project's mistake is no other's trouble
    */
   set(
     config: CaddyConfig | null,
     upstreams: ReadonlyMap<string, string> = new Map(),
+    withoutOwn: CaddyConfig | null = null,
   ): Promise<void> {
     this.#isStopped = false;
     this.#wanted = config;
     this.#upstreams = upstreams;
+    this.#withoutOwn = withoutOwn;
     return this.#enqueue();
   }
 
@@ -179,10 +184,25 @@ export class CaddyDriver {
     if (isSame && this.#loaded === text) return;
     const found = await readConfig(this.#socketPath);
     // What comes over the wire has no `undefined` and no order of keys.
-    if (!isDeepStrictEqual(found, JSON.parse(text))) await loadConfig(this.#socketPath, config);
+    if (!isDeepStrictEqual(found, JSON.parse(text))) await this.#load(config, found);
     await this.#writeFile(config);
     this.#loaded = text;
     await this.#upstreamFiles.removeOthers(upstreams);
+  }
+
+  /** Loads the configuration; the one without own Caddyfiles when it is refused, and fails then. */
+  async #load(config: CaddyConfig, found: unknown): Promise<void> {
+    const plain = this.#withoutOwn;
+    try {
+      await loadConfig(this.#socketPath, config);
+    } catch (error) {
+      const isRefused = error instanceof TscError && error.code === 'E_CADDY_REFUSED';
+      const text = JSON.stringify(plain);
+      if (isRefused && plain !== null && text !== JSON.stringify(config)) {
+        if (!isDeepStrictEqual(found, JSON.parse(text))) await loadConfig(this.#socketPath, plain);
+      }
+      throw error;
+    }
   }
 
   /**

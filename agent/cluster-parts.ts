@@ -6,8 +6,11 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
+import { readLinks } from '../src/gossip/liveness.ts';
+import { hlcToMs } from '../src/lib/hlc.ts';
 import type { ClusterId, MachineId } from '../src/model/ids.ts';
 import { bridgeDevice, engineNetwork, label, wgDevice } from '../src/model/names.ts';
+import { recordKey } from '../src/model/record.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 import type { MachineView, View, ViewContext } from '../src/model/view.ts';
 import { heldSlots } from '../src/plan/held.ts';
@@ -29,6 +32,7 @@ import { ConflictWatch } from './conflict-watch.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import { DnsServer } from './dns-server.ts';
 import type { Engine } from './engine.ts';
+import { EngineLife } from './engine-life.ts';
 import type { NetworkSpec } from './engine-network.ts';
 import { Evaluator } from './evaluate.ts';
 import { Executor } from './executor.ts';
@@ -41,6 +45,7 @@ import { NftablesDriver } from './nftables.ts';
 import { Observer } from './observer.ts';
 import type { AgentOptions } from './options.ts';
 import { allAccept } from './readiness-probe.ts';
+import { RegistryCredentialsKeeper } from './registry-credentials.ts';
 import type { AgentReplica } from './replica.ts';
 import { WireguardDriver } from './wireguard.ts';
 
@@ -65,6 +70,8 @@ const collectCopiesMs = 600_000;
 
 export class ClusterParts {
   readonly cluster: ClusterId;
+  /** Registry credentials that travelled here. */
+  readonly credentials: RegistryCredentialsKeeper;
   readonly #components: ClusterPartsComponents;
   readonly #wireguard: WireguardDriver;
   readonly #mesh: LatestWins<View>;
@@ -136,12 +143,22 @@ export class ClusterParts {
       }),
       driver('caddy', (view) => {
         const open = withSilent(view, refused);
-        return caddy.set(renderIngress(open, view.self), renderUpstreams(open, view.self));
+        return caddy.set(
+          renderIngress(open, view.self),
+          renderUpstreams(open, view.self),
+          renderIngress(open, view.self, true),
+        );
       }),
     ];
+    this.credentials = new RegistryCredentialsKeeper(
+      { replica, identity, view: () => this.view(), log: log.part('credentials') },
+      { cluster },
+    );
     this.#conflicts = new ConflictWatch({ replica, log: log.part('conflicts') });
+    const engineLife = new EngineLife({ now, leftMs: leftAtMs(replica) });
     this.#observer = new Observer(
       {
+        hasEngineEnded: (ended) => engineLife.hasEnded(ended),
         engine,
         replica,
         view: () => this.#evaluator.view(),
@@ -154,6 +171,7 @@ export class ClusterParts {
               log.warn('the firewall could not be checked', { error });
             });
           }
+          if (isUp !== this.#wasEngineUp) engineLife.note(isUp);
           this.#wasEngineUp = isUp;
           replica.setAble(isUp);
           if (this.#observer.isSynced()) this.#onSynced?.();
@@ -174,6 +192,7 @@ export class ClusterParts {
           const own = this.#own();
           return own && renderResolvConf(own, service.spec, searchDomains());
         },
+        registryAuth: (project, reference) => this.credentials.awaitAuth(project, reference),
         observer: this.#observer,
         replica,
         view: () => this.#evaluator.view(),
@@ -203,7 +222,8 @@ export class ClusterParts {
         { name: 'watchers', set: () => this.#notify() },
       ],
       plan: (view) => plan(view, this.#facts.state()),
-      mayPlan: () => this.#observer.isSynced(),
+      // With a second holder of our identity every act would be done twice, or undone.
+      mayPlan: () => this.#observer.isSynced() && !replica.guards().includes('duplicate'),
       execute: (actions) => this.#executor.execute(actions),
       now,
       log: log.part('evaluate'),
@@ -239,6 +259,7 @@ export class ClusterParts {
     this.#unsubscribe = this.#components.replica.subscribe(() => this.#evaluator.markDirty());
     this.#isStarted = true;
     this.#conflicts.start();
+    this.credentials.start();
     this.#ensureNetwork();
     this.#evaluator.markDirty();
   }
@@ -249,6 +270,7 @@ export class ClusterParts {
     this.#evaluator.stop();
     this.#observer.stop();
     this.#conflicts.stop();
+    this.credentials.stop();
     await this.#executor.stop();
     await Promise.all(this.#drivers.map((driver) => driver.stop()));
     await this.#wireguard.stop();
@@ -339,6 +361,13 @@ export class ClusterParts {
       (error: unknown) => log.warn('the network of the containers is not there yet', { error }),
     );
   }
+}
+
+/** When an earlier run of this agent said good-bye; undefined when it ended without. */
+function leftAtMs(replica: AgentReplica): number | undefined {
+  const entry = replica.get(recordKey.links(replica.self));
+  const leaving = readLinks(entry?.value)?.leaving;
+  return entry === undefined || leaving === undefined ? undefined : hlcToMs(entry.hlc);
 }
 
 /** Search domains of the machine's own resolv.conf, as Docker passes them on. */

@@ -11,6 +11,23 @@ import type { Engine } from './engine.ts';
 /** 5 min: hooks warm caches and drain connections; longer work is a job. */
 const hookTimeoutMs = 300_000;
 
+/** Whether a container is not ready before its hooks have ended. */
+export function hasPostStart(spec: Service): boolean {
+  return objectsAt(spec, 'post_start').length > 0;
+}
+
+/** The `pre_stop` hooks that stand in a container's label; undefined when there is none. */
+export function preStopIn(text: string | undefined): Service | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const hooks: unknown = JSON.parse(text);
+    return Array.isArray(hooks) ? { pre_stop: hooks } : undefined;
+  } catch {
+    // Anybody on the machine can make a container with our labels.
+    return undefined;
+  }
+}
+
 /**
  * Runs the hooks of one kind.
  * @throws TscError E_HOOK_FAILED with the last lines of the command

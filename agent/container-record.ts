@@ -62,6 +62,7 @@ export function containerRecord(
     finishedMs: timeMs(found.State.FinishedAt),
     exitCode: found.State.ExitCode,
     restarts: facts.restarts,
+    ...(labels[label.hook] === undefined ? {} : { hook: labels[label.hook] }),
     aliases: names.aliases,
     networks: names.networks,
   };

@@ -17,11 +17,11 @@ import type { ContainerBody } from '../src/render/container-body.ts';
 import { containerFiles } from '../src/render/container-files.ts';
 import { volumeLabels } from '../src/render/container-labels.ts';
 import { volumeName } from '../src/render/container-mounts.ts';
-import { runHooks } from './container-hooks.ts';
+import { hasPostStart, runHooks } from './container-hooks.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import type { EngineCalls, VolumeSpec } from './engine.ts';
 import { isNameTaken } from './engine-errors.ts';
-import type { RegistryAuth } from './engine-image.ts';
+import { digestFor, type RegistryAuth } from './engine-image.ts';
 import type { NetworkSpec } from './engine-network.ts';
 import type { ContainerFiles, ContainerKey } from './files.ts';
 import type { Log } from './log.ts';
@@ -35,8 +35,10 @@ export interface ContainerStartComponents {
   readonly network: () => NetworkSpec;
   /** The text of a container's resolv.conf; undefined leaves Docker's. */
   readonly resolvConf: (service: ServiceView) => string | undefined;
-  /** Credentials for the registry of an image, if the machine has any. */
-  readonly registryAuth?: (reference: string) => Promise<RegistryAuth | undefined>;
+  /** Keeps a container out of traffic that runs already, because its hooks do. */
+  readonly setStarting: (id: string, isStarting: boolean) => void;
+  /** Credentials of a project for the registry of an image, if the machine has any. */
+  readonly registryAuth?: (project: string, reference: string) => Promise<RegistryAuth | undefined>;
   readonly log: Log;
 }
 
@@ -56,23 +58,60 @@ export async function startContainer(
   components: ContainerStartComponents,
   order: ContainerOrder,
 ): Promise<string> {
-  const { engine, files, log } = components;
-  const { service, slot, cluster, machine } = order;
+  const { engine } = components;
+  const { service, slot, machine } = order;
   const existing = await findExisting(engine, order);
   if (existing !== undefined) {
     await engine.start(existing);
     return existing;
   }
+  const body = await containerBody(components, order, {
+    name: lastingName(service, slot, machine),
+    inheritedVolumes: await inheritedVolumes(engine, order),
+  });
+  const id = await createNamed(engine, body, order);
+  const hasHooks = hasPostStart(service.spec);
+  // Until its hooks have ended it gets no traffic, and its predecessor stays.
+  if (hasHooks) components.setStarting(id, true);
+  try {
+    await engine.start(id);
+    await runHooks(engine, id, service.spec, 'post_start');
+  } catch (error) {
+    // One that never ran has no logs worth keeping, and would hold its name and host ports.
+    await engine.remove(id);
+    throw error;
+  } finally {
+    if (hasHooks) components.setStarting(id, false);
+  }
+  return id;
+}
+
+/**
+ * Makes available what a container of the service needs, and says how it is created.
+ * @param given its name, and the anonymous volumes that it takes over
+ */
+export async function containerBody(
+  components: ContainerStartComponents,
+  order: ContainerOrder,
+  given: {
+    readonly name: string;
+    readonly inheritedVolumes: Readonly<Record<string, string>>;
+  },
+): Promise<ContainerBody> {
+  const { engine, files, log } = components;
+  const { service, slot, cluster, machine } = order;
   const { apiVersion } = await engine.version();
   sayGaps(service, apiVersion, log);
   const { spec, definition, revision } = service;
-  const reference = revision.images[service.name]?.reference ?? spec.image ?? '';
-  const auth = await components.registryAuth?.(reference);
+  const resolved = revision.images[service.name];
+  const reference = resolved?.reference ?? spec.image ?? '';
+  const auth = await components.registryAuth?.(service.project, reference);
   const image = await engine.ensureImage({
     reference,
     policy: spec.pull_policy,
     platform: spec.platform,
-    resolvedId: revision.images[service.name]?.ids[machine.platform],
+    resolvedId: resolved?.ids[machine.platform],
+    digest: digestFor(resolved, machine.platform),
     ...(auth === undefined ? {} : { auth }),
   });
   await requirePaths(order);
@@ -83,11 +122,11 @@ export async function startContainer(
     containerFiles(spec, definition, revision.contents),
     components.resolvConf(service),
   );
-  const body = renderContainer({
+  return renderContainer({
     service,
     slot,
     cluster,
-    name: lastingName(service, slot, machine),
+    name: given.name,
     image: image.createFrom,
     imageId: image.id,
     apiVersion,
@@ -95,18 +134,8 @@ export async function startContainer(
     files: written.files,
     copies: await copyPaths(components, order),
     companions: await companionsOf(engine, order),
-    inheritedVolumes: await inheritedVolumes(engine, order),
+    inheritedVolumes: given.inheritedVolumes,
   });
-  const id = await createNamed(engine, body, order);
-  try {
-    await engine.start(id);
-    await runHooks(engine, id, spec, 'post_start');
-  } catch (error) {
-    // One that never ran has no logs worth keeping, and would hold its name and host ports.
-    await engine.remove(id);
-    throw error;
-  }
-  return id;
 }
 
 /** Where the copies that the service mounts lie on this machine, by hash. */

@@ -23,6 +23,8 @@ export function engineError(cause: unknown, what: string): TscError {
       cause,
     });
   }
+  // No engine answers with this: an agent does that could not reach its own.
+  if (statusCode === 502) return new TscError('E_ENGINE_UNREACHABLE', message, { cause });
   const port = takenPort(message);
   if (port !== undefined) {
     return new TscError('E_PORT_TAKEN', `port ${port} is taken on this machine: ${what}`, {
@@ -72,6 +74,15 @@ export function isEngineDown(error: unknown): boolean {
     error instanceof TscError &&
     (error.code === 'E_ENGINE_UNREACHABLE' || error.code === 'E_ENGINE_TIMEOUT')
   );
+}
+
+/** A registry that wants other credentials, or any; the engine passes its words on. */
+export function isRegistryRefusal(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const words = `${error.message} ${partsOf(error).message}`;
+  const isRefusal = /unauthorized|authentication required|no basic auth credentials/i.test(words);
+  // Docker Hub says this of names that do not exist as well.
+  return isRefusal && !/repository does not exist/i.test(words);
 }
 
 /** HTTP status of the engine's answer; undefined when there was none. */

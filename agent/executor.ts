@@ -20,10 +20,12 @@ import type { Replica } from '../src/model/replica.ts';
 import type { ServiceView, View } from '../src/model/view.ts';
 import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
 import { isFailure } from '../src/view/record-checks.ts';
-import { runHooks } from './container-hooks.ts';
+import { graceMsOf } from '../src/view/service-spec.ts';
+import { hasPostStart, preStopIn, runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
 import { type ContainerKey, keyOfLabels } from './files.ts';
+import { hookKeyOf, runHookOnce } from './hook-run.ts';
 import type { Log } from './log.ts';
 import type { Observer } from './observer.ts';
 
@@ -35,10 +37,10 @@ const lastBackOffMs = 30_000;
 /** 10 lines: what fits on the screen beside the reason. */
 const lastLineCount = 10;
 
-export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'> {
+export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log' | 'setStarting'> {
   readonly observer: Pick<
     Observer,
-    'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal'
+    'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal' | 'setStarting'
   >;
   readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
   readonly view: () => View;
@@ -170,18 +172,26 @@ export class Executor {
   readonly #executors: Executors = {
     run: (given, why) => this.#run(given, why),
 
+    runHook: (given) => this.#runHook(given),
+
     start: async ({ containerId, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
       observer.setDraining(containerId, false);
-      await this.#thenLook(containerId, () => engine.start(containerId));
+      await this.#thenLook(containerId, async () => {
+        await engine.start(containerId);
+        await this.#postStart(containerId);
+      });
     },
 
     restart: async ({ containerId, graceMs, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
       await this.#preStop(containerId);
-      await this.#thenLook(containerId, () => engine.restart(containerId, graceMs));
+      await this.#thenLook(containerId, async () => {
+        await engine.restart(containerId, graceMs);
+        await this.#postStart(containerId);
+      });
     },
 
     drain: async ({ containerId }) => {
@@ -249,8 +259,7 @@ export class Executor {
     const subject = JSON.stringify(key);
     this.#beingMade.set(subject, key);
     try {
-      const components = { ...this.#components, log: this.#log };
-      const id = await startContainer(components, order);
+      const id = await startContainer(this.#startComponents(), order);
       observer.setCause(id, { what: 'run', why, atMs: now() });
       await observer.refresh(id);
     } catch (error) {
@@ -277,6 +286,90 @@ export class Executor {
     const failure = this.#failure(failureKey);
     const left = withoutFailure(failure, given);
     if (left !== failure) replica.observe(failureKey, left ?? null);
+  }
+
+  #startComponents(): ContainerStartComponents {
+    const { observer } = this.#components;
+    return {
+      ...this.#components,
+      log: this.#log,
+      setStarting: (id, isStarting) => observer.setStarting(id, isStarting),
+    };
+  }
+
+  async #runHook({ project, service: name, run }: ActionArguments['runHook']): Promise<void> {
+    const { observer, view, replica, now } = this.#components;
+    const known = view();
+    const machine = known.machines.get(known.self);
+    const service = known.projects.get(project)?.services.get(name);
+    // The plan was made for a rollout that has been replaced since.
+    if (machine === undefined || service?.hook?.run !== run) return;
+    const order = { cluster: this.#cluster, machine, service, run };
+    const key = hookKeyOf(order);
+    const subject = JSON.stringify(key);
+    this.#beingMade.set(subject, key);
+    const slot = service.mode === 'global' ? machine.id : '1';
+    const of = { project, service: name, rollout: run };
+    const failure = { slot, atMs: now(), hook: run };
+    try {
+      const ended = await runHookOnce(
+        {
+          ...this.#startComponents(),
+          replica,
+          refresh: (id) => observer.refresh(id),
+          isCurrent: () =>
+            !this.#isStopped && view().projects.get(project)?.services.get(name)?.hook?.run === run,
+          now,
+        },
+        order,
+      );
+      if (ended?.state !== 'failed') {
+        // It could not be started at first, perhaps, and has run since.
+        const key = recordKey.failure(replica.self, project, name);
+        const left = withoutFailure(this.#failure(key), { rollout: run, slot });
+        if (ended !== undefined && left !== this.#failure(key)) replica.observe(key, left ?? null);
+        return;
+      }
+      const { why, exitCode, lastLines } = ended;
+      const text = `the pre-deploy hook failed: ${why}`;
+      this.#writeFailure(of, { ...failure, why: text, exitCode, lastLines });
+    } catch (error) {
+      if (!isEngineDown(error) && !this.#isStopped) {
+        const why = `the pre-deploy hook could not be started: ${whyOf(error)}`;
+        this.#writeFailure(of, { ...failure, why, exitCode: null, lastLines: [] });
+      }
+      throw error;
+    } finally {
+      this.#beingMade.delete(subject);
+    }
+  }
+
+  /** After a start that is not the first: a container whose hooks fail is stopped again. */
+  async #postStart(containerId: string): Promise<void> {
+    const { engine, view, observer, now } = this.#components;
+    const labels = (await engine.inspect(containerId))?.Config.Labels ?? {};
+    const service = serviceOf(view(), labels);
+    if (service === undefined || !hasPostStart(service.spec)) return;
+    observer.setStarting(containerId, true);
+    try {
+      await runHooks(engine, containerId, service.spec, 'post_start');
+    } catch (error) {
+      await engine.stop(containerId, graceMsOf(service.spec));
+      const { project, name, rollout } = service;
+      this.#writeFailure(
+        { project, service: name, rollout },
+        {
+          slot: labels[label.slot] ?? '',
+          why: whyOf(error),
+          exitCode: null,
+          lastLines: [],
+          atMs: now(),
+        },
+      );
+      throw error;
+    } finally {
+      observer.setStarting(containerId, false);
+    }
   }
 
   /** The service as planned, on this machine; undefined when the view has moved on. */
@@ -351,9 +444,10 @@ export class Executor {
     const found = await engine.inspect(containerId);
     if (found?.State.Running !== true) return;
     const labels = found.Config.Labels;
-    const service = serviceOf(view(), labels);
-    if (service === undefined) return;
-    await runHooks(engine, containerId, service.spec, 'pre_stop').catch((error: unknown) => {
+    // Containers of older agents do not say it themselves.
+    const spec = preStopIn(labels[label.preStop]) ?? serviceOf(view(), labels)?.spec;
+    if (spec === undefined) return;
+    await runHooks(engine, containerId, spec, 'pre_stop').catch((error: unknown) => {
       this.#log.warn('the container is stopped nevertheless', { container: found.Name, error });
     });
   }

@@ -18,6 +18,7 @@ import type { Signer, Verify } from '../src/gossip/runtime.ts';
 import { TscError } from '../src/lib/errors.ts';
 import { meshIp } from '../src/lib/mesh-address.ts';
 import type { MachineId } from '../src/model/ids.ts';
+import { unseal } from './seal.ts';
 
 export interface Identity extends Signer {
   readonly machine: MachineId;
@@ -25,6 +26,11 @@ export interface Identity extends Signer {
   readonly wgPrivateKey: string;
   /** The fd…/128 of this machine. */
   readonly meshIp: string;
+  /**
+   * Opens what was sealed for this machine (seal.ts).
+   * @throws TscError E_SEAL_BROKEN
+   */
+  readonly unseal: (context: string, sealed: string) => Buffer;
 }
 
 /** The file's content; all values are base64 of 32 raw bytes. */
@@ -114,6 +120,8 @@ function identityFrom({ signingSeed, wgPrivateKey }: IdentityFile): Identity {
     wgPrivateKey,
     meshIp: meshIp(wgPublicKey),
     sign: (bytes) => sign(null, bytes, privateKey),
+    unseal: (context, sealed) =>
+      unseal(new Uint8Array(Buffer.from(signingSeed, 'base64')), context, sealed),
   };
 }
 

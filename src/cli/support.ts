@@ -6,6 +6,7 @@ import type { KeyVerdict } from '../compose/index.ts';
 import { formatError, TscError } from '../lib/errors.ts';
 import type { Json, Project } from '../model/project.ts';
 import { parseXPorts } from '../render/x-ports.ts';
+import { preDeployOf } from '../view/pre-deploy.ts';
 import type { Cli } from './cli.ts';
 import { count, say } from './cli.ts';
 import type { Loaded } from './load.ts';
@@ -44,6 +45,7 @@ export async function refuseUnsupported(
   const [first] = standing;
   if (first === undefined) {
     requireXPorts(loaded, scope.services);
+    requireHooks(loaded, scope.services);
     const ignored = refused.map(({ keyPath }) => keyPath);
     return ignored.length === 0 ? loaded.project : withoutKeys(loaded.project, ignored);
   }
@@ -83,6 +85,27 @@ export function requireXPorts(
           ...(hint === undefined ? {} : { hint }),
         });
       }
+    }
+  }
+}
+
+/**
+ * As for `x-ports`: nothing has read `x-pre_deploy` before.
+ * @throws TscError E_COMPOSE_HOOK with its place
+ */
+function requireHooks(
+  { project, positions }: Pick<Loaded, 'project' | 'positions'>,
+  services: readonly string[],
+): void {
+  for (const [name, service] of Object.entries(project.services)) {
+    if (services.length > 0 && !services.includes(name)) continue;
+    try {
+      preDeployOf(name, service);
+    } catch (error) {
+      const where = positions.find(['services', name, 'x-pre_deploy']);
+      if (!(error instanceof TscError) || where === undefined) throw error;
+      const { code, message, hint } = error;
+      throw new TscError(code, message, { where, ...(hint === undefined ? {} : { hint }) });
     }
   }
 }

@@ -18,9 +18,12 @@ import type {
   TokenAnswer,
   UpAnswer,
   UpRequest,
+  VolumeAnswer,
+  VolumeRequest,
 } from '../model/api.ts';
 import type { GossipStatus } from '../model/links.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import type { WhyAnswer, WhyRequest } from '../model/why.ts';
 import { questionTimeoutMs } from './limits.ts';
 import type { JsonRequest } from './request.ts';
 import type { WatchOptions } from './watch.ts';
@@ -74,6 +77,21 @@ export class AgentClient {
     return this.#post<ChangeAnswer>(path, request, signal);
   }
 
+  /** Moves a volume with its data and services; takes as long as the data takes. */
+  moveVolume(volume: string, request: VolumeRequest, signal?: AbortSignal): Promise<VolumeAnswer> {
+    const path = `/v1/volumes/${encodeURIComponent(volume)}/move`;
+    return this.#post<VolumeAnswer>(path, request, signal);
+  }
+
+  abandonVolume(
+    volume: string,
+    request: VolumeRequest,
+    signal?: AbortSignal,
+  ): Promise<VolumeAnswer> {
+    const path = `/v1/volumes/${encodeURIComponent(volume)}/abandon`;
+    return this.#post<VolumeAnswer>(path, request, signal);
+  }
+
   /** Whether this command runs on the agent's machine and sees the same files. */
   async isHere(folder: string, signal?: AbortSignal): Promise<boolean> {
     const { hereRequest } = await import('./here.ts');
@@ -85,6 +103,12 @@ export class AgentClient {
       if (error instanceof TscError && error.code === 'E_ROUTE_NOT_FOUND') return true;
       throw error;
     }
+  }
+
+  /** Why a service, or one replica of it, is as it is. */
+  why(project: string, request: WhyRequest, signal?: AbortSignal): Promise<WhyAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/why`;
+    return this.#post<WhyAnswer>(path, request, signal);
   }
 
   /** `stop`, `start`, `restart`, `kill` and `rm`. */

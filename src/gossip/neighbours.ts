@@ -11,14 +11,18 @@ import {
   announcePerMemberMs,
   announceRefillMs,
   confirmRedialMs,
+  duplicateRedialMs,
   extraLinkMs,
   fullMeshCount,
   hostileBanMs,
   maxRedialMs,
+  maxRivalCount,
   redialMs,
   rejectedRedialMs,
   repairDialCount,
   repairDialMs,
+  rivalMemoryMs,
+  soleLinkMs,
 } from './limits.ts';
 import {
   confirmWindowOf,
@@ -54,6 +58,8 @@ export interface NeighboursComponents {
   readonly publish: (body: LinksBody) => void;
   readonly onLinkUp: (link: Link) => void;
   readonly onLinkGone: (link: Link) => void;
+  /** Another live machine has our identity. */
+  readonly onDuplicate: () => void;
 }
 
 export class Neighbours {
@@ -65,6 +71,7 @@ export class Neighbours {
   #wanted: ReadonlySet<MachineId> = new Set();
   #isStopped = false;
   #isAble = true;
+  #unableSinceMs: number | undefined;
   #published: Published | undefined;
   #tokens: number = announceBurst;
   #tokensAtMs: number;
@@ -122,6 +129,9 @@ export class Neighbours {
   }
 
   setAble(isAble: boolean): void {
+    if (isAble !== this.#isAble) {
+      this.#unableSinceMs = isAble ? undefined : this.#components.runtime.now();
+    }
     this.#isAble = isAble;
     this.announceSoon();
   }
@@ -139,6 +149,7 @@ export class Neighbours {
     if (nowMs < peer.bannedUntilMs) return runtime.close(id, 'hostile');
     const link: Link = { id, peer: machine, isDialler, upMs: nowMs, heardMs: nowMs };
     if (peer.link !== undefined) {
+      this.#noteRival(peer, nowMs);
       if (!isBetterLink(link, peer.link, self)) return runtime.close(id, 'duplicate');
       this.#closeLink(peer.link, 'duplicate');
     }
@@ -177,10 +188,22 @@ export class Neighbours {
     }
     // The other end has the better of two links already; ours is about to come up.
     if (reason !== 'duplicate') countLoss(peer, nowMs);
-    this.#confirm(peer, nowMs);
+    // Again and again, without one that stays: the better ones are not ours.
+    else if (++peer.refusedCount === maxRivalCount) this.#components.onDuplicate();
+    this.#confirm(peer, nowMs, reason === 'duplicate' ? duplicateRedialMs : 0);
   }
 
-  #confirm(peer: Peer, nowMs: number): void {
+  #noteRival(peer: Peer, nowMs: number): void {
+    peer.rivalsMs = [...peer.rivalsMs.filter((at) => nowMs - at < rivalMemoryMs), nowMs];
+    if (peer.rivalsMs.length < maxRivalCount) return;
+    peer.rivalsMs = [];
+    this.#components.runtime.report(
+      `two live machines seem to have the identity of ${peer.machine} (a cloned disk?); ` +
+        'the log of its agent says what to do',
+    );
+  }
+
+  #confirm(peer: Peer, nowMs: number, redialInMs: number): void {
     const { runtime } = this.#components;
     const windowMs = confirmWindowOf(peer, nowMs);
     this.#endConfirm(peer);
@@ -189,7 +212,8 @@ export class Neighbours {
     peer.cancelConfirm = runtime.schedule(windowMs, () => {
       this.#lost(peer, peer.kernelSeenMs !== undefined);
     });
-    this.#dial(peer);
+    if (redialInMs > 0) this.#dialLater(peer, redialInMs);
+    else this.#dial(peer);
   }
 
   #endConfirm(peer: Peer): void {
@@ -261,6 +285,7 @@ export class Neighbours {
     for (const link of this.#links.values()) {
       const silentMs = nowMs - link.heardMs;
       const peer = this.#peer(link.peer);
+      if (nowMs - link.upMs > soleLinkMs) peer.refusedCount = 0;
       if (silentMs > linkTimeoutOf(peer, nowMs)) this.cut(link, 'timeout');
     }
     this.#repairDials(nowMs);
@@ -373,6 +398,7 @@ export class Neighbours {
     publish({
       up: up.map(({ machine, sinceMs }) => ({ machine, sinceMs })),
       able: this.#isAble,
+      ...(this.#unableSinceMs === undefined ? {} : { unableSinceMs: this.#unableSinceMs }),
       headless: headless.map(({ machine }) => machine),
     });
   }

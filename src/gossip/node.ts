@@ -69,6 +69,11 @@ export interface LinkState {
   readonly isEqual: boolean;
 }
 
+const duplicateText =
+  'another live machine has the identity of this one (a cloned disk?): nothing is started, moved or ' +
+  'removed here until that ends. On the copy, stop the agent, remove identity.json and records.db ' +
+  'from its data folder and join anew; then restart the agent of the other machine';
+
 export class GossipNode {
   readonly map = new RecordMap();
   readonly #runtime: Runtime;
@@ -113,6 +118,7 @@ export class GossipNode {
       monotonic: () => runtime.monotonic(),
       linksBody: () => encodeJson(this.#lastLinks),
       write: (key, { body, schema }, existing) => this.#writeAfter(key, body, schema, existing),
+      onDuplicate: () => this.#foundDuplicate(),
     });
     this.#outbox = new Outbox({
       runtime,
@@ -143,6 +149,7 @@ export class GossipNode {
       publish: (body) => this.#publishLinks(body),
       onLinkUp: (link) => this.#linkIsUp(link),
       onLinkGone: (link) => this.#linkIsGone(link),
+      onDuplicate: () => this.#foundDuplicate(),
     });
   }
 
@@ -308,7 +315,7 @@ export class GossipNode {
   #handle(link: Link, frame: Frame): void {
     switch (frame.type) {
       case 'heartbeat':
-        this.#heartbeats.noteClock(link.peer, frame.nowMs);
+        this.#heartbeats.noteClock(link.id, link.peer, frame.nowMs);
         this.#heartbeats.heard(link.id, frame.hash);
         return this.#repair.heartbeat(link.id, frame.hash);
       case 'records':
@@ -351,7 +358,7 @@ export class GossipNode {
   #accept(records: readonly ReplicatedRecord[]): Accepted {
     const membership = this.#membership;
     if (membership === undefined) return { accepted: [], isForged: false };
-    const result = membership.acceptAll(records, this.#runtime.now());
+    const result = membership.acceptAll(records, this.#heartbeats.latestMs());
     for (const { hlc } of result.accepted) this.#pullClock(hlc);
     return result;
   }
@@ -442,6 +449,12 @@ export class GossipNode {
 
   guards(): readonly Guard[] {
     return this.#presence.guards;
+  }
+
+  #foundDuplicate(): void {
+    if (!this.#presence.setDuplicate()) return;
+    this.#runtime.report(duplicateText);
+    this.#evaluateSoon();
   }
 
   /** Every link, for those who look from outside. */

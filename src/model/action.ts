@@ -14,6 +14,12 @@ export interface ActionArguments {
     readonly hash: ServiceHash;
     readonly rollout: RolloutId;
   };
+  /** Runs a service's pre-deploy hook, or waits for the end of one that was started. */
+  readonly runHook: {
+    readonly project: string;
+    readonly service: string;
+    readonly run: RolloutId;
+  };
   /** Starts a container that exists and does not run (restart policy, boot). */
   readonly start: { readonly containerId: string; readonly restarts: number };
   /** Stops and starts a running container (unhealthy, `restart`). */

@@ -14,6 +14,8 @@ export interface UpRequest {
   readonly removeOrphans: boolean;
   readonly isDryRun: boolean;
   readonly forceRecreate: boolean;
+  /** Runs pre-deploy hooks again that failed, or whose end is not known. */
+  readonly retryHook?: boolean;
   /** A rollout of this change that fails pauses, whatever the file says. */
   readonly noRollback?: boolean;
   /** Content of secrets and configs, base64, under "secret/<name>" or "config/<name>". */
@@ -26,6 +28,15 @@ export interface UpRequest {
    * `workingDir` may be missing here.
    */
   readonly relativeBinds?: readonly string[];
+  /** By registry; from the user's own Docker configuration. */
+  readonly credentials?: Readonly<Record<string, RegistryCredentials>>;
+}
+
+/** What a registry asks for: a name with a password, or a token in their place. */
+export interface RegistryCredentials {
+  readonly username: string;
+  readonly password: string;
+  readonly identityToken?: string;
 }
 
 /** `POST /v1/here`: is this the machine where the command runs, with the same files? */
@@ -57,6 +68,8 @@ export interface FactsAnswer {
 
 export interface UpAnswer {
   readonly pointerHlc: number;
+  /** The change's name in `conflicts`, should another one overrule it. */
+  readonly change?: string;
   /** Machines, this one included, on which the change is stored. */
   readonly storedOnCount: number;
   readonly reachableCount: number;
@@ -73,11 +86,42 @@ export interface UpAnswer {
 export interface PlannedStep {
   readonly machine: MachineId;
   readonly action: Action;
+  /** What becomes of the service meanwhile; absent for steps that concern none. */
+  readonly replica?: PlannedReplica;
+}
+
+export interface PlannedReplica {
+  readonly service: string;
+  readonly slot: string;
+  /** Least number of ready replicas of the service during the step. */
+  readonly leastReady: number;
+  readonly wanted: number;
 }
 
 export interface DownRequest {
   readonly volumes: boolean;
   readonly user?: string;
+}
+
+/** `POST /v1/volumes/<name>/move` and `/abandon`. */
+export interface VolumeRequest {
+  /** Name or id; an abandon may leave the choice to the agent. */
+  readonly machine?: string;
+  readonly user?: string;
+}
+
+export interface VolumeAnswer {
+  readonly project: string;
+  /** Engine names: all that went together. */
+  readonly volumes: readonly string[];
+  readonly services: readonly string[];
+  /** Names of machines. */
+  readonly from: string;
+  readonly to: string;
+  /** Of what was copied. */
+  readonly sizeBytes: number;
+  readonly storedOnCount: number;
+  readonly notes: readonly string[];
 }
 
 export interface ScaleRequest {

@@ -9,6 +9,10 @@ export const label = {
   slot: 'tsc-compose.slot',
   hash: 'tsc-compose.hash',
   rollout: 'tsc-compose.rollout',
+  /** The run of a pre-deploy hook; replicas do not have it. */
+  hook: 'tsc-compose.hook',
+  /** JSON of `pre_stop`: a container is stopped when its definition has long been replaced. */
+  preStop: 'tsc-compose.pre-stop',
   /** JSON {aliases, networks}: what the container's record says of its names. */
   names: 'tsc-compose.names',
   /** On containers that the agent runs for itself ("caddy"); never in records. */

@@ -4,7 +4,7 @@
  * pass through older agents unchanged. The types of the known bodies follow below.
  */
 import type { ClusterId, Hlc, MachineId, RolloutId, ServiceHash, Slot } from './ids.ts';
-import type { Project } from './project.ts';
+import type { Json, Project } from './project.ts';
 
 export interface ReplicatedRecord {
   readonly key: string;
@@ -88,6 +88,8 @@ export interface LinksRecord {
   readonly up: readonly { readonly machine: MachineId; readonly sinceMs: number }[];
   /** False while the agent can gossip but not act (engine hung, disk full). */
   readonly able: boolean;
+  /** Since when it is not able. */
+  readonly unableSinceMs?: number;
   /** Neighbours whose agent is gone while their kernel still answers. */
   readonly headless: readonly MachineId[];
 }
@@ -103,6 +105,21 @@ export interface RevisionRecord {
   readonly contents: Readonly<Record<string, string>>;
   readonly workingDir: string;
   readonly composeFiles: readonly string[];
+  /** By service: what Caddy made of its `x-caddy`, once, on the acceptor (src/render/x-caddy.ts). */
+  readonly caddy?: Readonly<Record<string, CaddySites>>;
+}
+
+export interface CaddySites {
+  readonly sites: readonly CaddySite[];
+  /** Of Caddy's TLS automation, each for names of its own. */
+  readonly policies: readonly Json[];
+}
+
+export interface CaddySite {
+  readonly port: number;
+  readonly isSecure: boolean;
+  /** Caddy's own; upstreams are names that stand for services. */
+  readonly routes: readonly Json[];
 }
 
 export interface ResolvedImage {
@@ -145,6 +162,8 @@ export interface PointerService {
   readonly pinned?: MachineId;
   /** The newest definition that every replica was ready with, and the hash of its containers. */
   readonly lastGoodRevision?: string;
+  /** Where and as what `x-pre_deploy` runs before this rollout; the run is named like the rollout. */
+  readonly hook?: { readonly machine: MachineId; readonly run: string };
   readonly lastGoodHash?: ServiceHash;
   /** This rollout goes back to an earlier definition: `rollback_config` holds. */
   readonly isRollback?: boolean;
@@ -204,6 +223,15 @@ export interface LostChange {
   readonly volumes: Readonly<Record<string, MachineId>>;
 }
 
+/**
+ * `auth/<project>`, written by the acceptor of a change whose author had credentials, and by members
+ * that add a machine which has joined since. Replaced by the next such change, deleted by `down`.
+ */
+export interface CredentialsRecord {
+  /** Registry to machine to its credentials, sealed so that only that machine can read them. */
+  readonly registries: Readonly<Record<string, Readonly<Record<MachineId, string>>>>;
+}
+
 /** `op/<project>/<service>`: valid while newer than the pointer. */
 export interface OperationRecord {
   readonly scale?: number;
@@ -253,6 +281,22 @@ export type ContainerState =
   | 'dead';
 export type HealthState = 'none' | 'starting' | 'healthy' | 'unhealthy';
 
+/** `hook/<project>/<service>`, written by the machine that the pointer names: the last run. */
+export interface HookRecord {
+  readonly run: string;
+  readonly machine: MachineId;
+  /** `started` is written before the container is, so that it is never started twice. */
+  readonly state: 'started' | 'done' | 'failed';
+  readonly containerId: string;
+  readonly startedMs: number;
+  /** 0 while it runs. */
+  readonly endedMs: number;
+  readonly exitCode: number | null;
+  /** Why it failed; "" otherwise. */
+  readonly why: string;
+  readonly lastLines: readonly string[];
+}
+
 /** `c/<machine>/<container id>`, written by that machine. */
 export interface ContainerRecord {
   readonly name: string;
@@ -278,6 +322,8 @@ export interface ContainerRecord {
   readonly exitCode: number;
   /** How often the agent restarted it since it was last stable. */
   readonly restarts: number;
+  /** The run of a pre-deploy hook: such a container is no replica. */
+  readonly hook?: string;
   /** Hostname and aliases that resolve to it, beside service and container name. */
   readonly aliases: readonly string[];
   /** Compose network name to aliases there; which networks it is a member of. */
@@ -310,6 +356,8 @@ export interface SlotFailure {
   /** Last lines of the broken container. */
   readonly lastLines: readonly string[];
   readonly atMs: number;
+  /** The run of the pre-deploy hook that failed; it is not tried again by itself. */
+  readonly hook?: string;
 }
 
 /**
@@ -374,8 +422,10 @@ export const recordKey = {
   links: (id: MachineId): string => `links/${id}`,
   revision: (project: string, hash: string): string => `rev/${project}/${hash}`,
   pointer: (project: string): string => `app/${project}`,
+  credentials: (project: string): string => `auth/${project}`,
   conflict: (project: string): string => `conflict/${project}`,
   operation: (project: string, service: string): string => `op/${project}/${service}`,
+  hook: (project: string, service: string): string => `hook/${project}/${service}`,
   container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
   failure: (machine: MachineId, project: string, service: string): string =>
     `fail/${machine}/${project}/${service}`,

@@ -53,6 +53,8 @@ export interface ServiceSnapshot {
   /** Exits with code 0 and `restart: no` count as done, not as broken. */
   readonly mayComplete: boolean;
   readonly ports: readonly string[];
+  /** Engine names of the named volumes that it mounts. */
+  readonly volumes?: readonly string[];
   /** Entries of `x-ports` as the file has them. */
   readonly xPorts: readonly string[];
   /** Hash of the revision in force. */

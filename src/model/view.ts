@@ -7,6 +7,7 @@ import type { Project, Service } from './project.ts';
 import type {
   ContainerRecord,
   FailureRecord,
+  HookRecord,
   LostChange,
   MachineVersions,
   OperationRecord,
@@ -24,7 +25,7 @@ import type {
 export type Liveness = 'reachable' | 'headless' | 'unreachable' | 'lost';
 
 /** Reasons for which an agent neither re-places nor removes (its own restarts still work). */
-export type Guard = 'stale' | 'isolated' | 'booting';
+export type Guard = 'stale' | 'isolated' | 'booting' | 'duplicate';
 
 /** What the view is made from, beside the records. */
 export interface ViewContext {
@@ -46,6 +47,8 @@ export interface View {
   readonly projects: ReadonlyMap<string, ProjectView>;
   /** All containers of all machines, ordered by project, service, slot, machine, id. */
   readonly containers: readonly ContainerView[];
+  /** Containers of pre-deploy hooks, in the same order: members of networks, and no replicas. */
+  readonly hookContainers?: readonly ContainerView[];
   readonly failures: readonly FailureView[];
 }
 
@@ -72,6 +75,8 @@ export interface MachineView {
   readonly publishes: boolean;
   readonly liveness: Liveness;
   readonly isAble: boolean;
+  /** Since when it can gossip but not act; absent while it can. */
+  readonly unableSinceMs?: number;
   /** Since when it has had a link to some other machine; 0 while it has none. */
   readonly connectedSinceMs: number;
 }
@@ -108,6 +113,8 @@ export interface ServiceView {
   readonly pinned: MachineId | undefined;
   /** Where the absolute paths that it mounts are; undefined when it mounts none. */
   readonly paths?: PathPlaces | undefined;
+  /** The command before the rollout, and what is known of its run; undefined when it has none. */
+  readonly hook?: HookView | undefined;
   /** Machines that the acceptor of the running change could not reach. */
   readonly away: readonly MachineId[];
   /** Machine that holds the service's local volumes, if it uses any. */
@@ -132,6 +139,13 @@ export interface TakenBack {
   readonly revision: string;
   readonly hash: ServiceHash;
   readonly verdict: VerdictRecord;
+}
+
+export interface HookView {
+  readonly machine: MachineId;
+  readonly run: string;
+  /** Undefined while it has not begun. */
+  readonly state: HookRecord | undefined;
 }
 
 export interface ContainerView extends ContainerRecord {

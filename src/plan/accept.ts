@@ -12,6 +12,7 @@ import type { DownRequest, ScaleRequest, UpRequest } from '../model/api.ts';
 import type { MachineId, ServiceHash } from '../model/ids.ts';
 import type { Project, Service } from '../model/project.ts';
 import {
+  type CaddySites,
   type OperationAuthor,
   type OperationRecord,
   type PointerRecord,
@@ -28,12 +29,15 @@ import { engineVolumeName, replicaCountOf, restartPolicyOf } from '../view/servi
 import { checkService, otherServices } from './accept-checks.ts';
 import { allocate } from './allocate.ts';
 import type { MachineFacts } from './bind-pins.ts';
+import { checkCaddyHosts } from './caddy-hosts.ts';
 import { canonicalJson, shortHash } from './canonical.ts';
 import { conflictLines, nextAncestors, volumesOfConflicts } from './conflict.ts';
 import { serviceHash } from './hash.ts';
+import { hookOf, needsHookAgain, requireHookRetry } from './hook-machine.ts';
 import { type Identity, identityOf, imageIdentity, isAllUp, isChanged } from './identity.ts';
 import { ownersOf } from './owner.ts';
 import { placeableOf, refusal } from './place.ts';
+import { withRestarts } from './restart-with.ts';
 import { isRetired } from './retired.ts';
 
 export interface AcceptFacts {
@@ -43,6 +47,8 @@ export interface AcceptFacts {
   readonly images: Readonly<Record<string, ResolvedImage>>;
   /** Files and room of the machines that have answered; undefined while nobody has been asked. */
   readonly machines?: ReadonlyMap<MachineId, MachineFacts>;
+  /** By service: what Caddy made of its `x-caddy`. */
+  readonly caddy?: Readonly<Record<string, CaddySites>>;
   readonly newId: () => string;
   /** The change goes back to an earlier definition. */
   readonly isRollback?: boolean;
@@ -78,6 +84,7 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     .filter((name) => project.services[name] === undefined)
     .filter((name) => !request.disabledServices.includes(name))
     .sort(compareText);
+  checkCaddyHosts(view, project, selected, facts.caddy ?? {});
   checkAll(view, project, { selected, removed: request.removeOrphans ? orphans : [] });
   const allocation = allocate(view, {
     project,
@@ -98,36 +105,51 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     selected,
     removed: request.removeOrphans ? orphans : [],
   });
-  const operationsToWrite: OperationWrite[] = [];
+  const writes: OperationWrite[] = [];
   const changed: string[] = [];
   const away = [...view.machines.values()]
     .filter(({ id }) => !isInTraffic(view, id))
     .map(({ id }) => id);
   for (const name of selected) {
     const old = before?.services.get(name);
+    const spec = project.services[name] ?? {};
+    if (facts.isRollback !== true) {
+      requireHookRetry(old, record.hashes[name] ?? '', request.retryHook === true);
+    }
     const identity = identityOf(view, old, {
       baseHash: record.hashes[name] ?? '',
       revision: record,
       name,
-      isForced: request.forceRecreate,
+      isForced: request.forceRecreate || (request.retryHook === true && needsHookAgain(old)),
       newId: facts.newId,
     });
     const pin = allocation.pinned.get(name);
     const paths = allocation.paths.get(name);
+    // What the old definition needed was done when it was new.
+    const hook =
+      facts.isRollback === true
+        ? undefined
+        : hookOf(view, {
+            name,
+            spec,
+            old,
+            rollout: identity.rollout,
+            machine: Object.values(allocation.slots.get(name) ?? {})[0],
+          });
     services[name] = {
       revision: revisionHash,
       ...identity,
       slots: allocation.slots.get(name) ?? {},
       ...(pin === undefined ? {} : { pinned: pin }),
       ...(paths === undefined ? {} : { paths }),
+      ...(hook === undefined ? {} : { hook }),
       ...rolloutFields(view, before, name, { request, facts, identity }),
       ...(away.length === 0 ? {} : { away }),
     };
-    const spec = project.services[name] ?? {};
     if (isChanged(old, spec, identity, replicaCountOf(spec))) changed.push(name);
     const start = old?.hash === identity.hash ? startOrder(view, old, facts.nowMs) : undefined;
     if (start !== undefined) {
-      operationsToWrite.push({ key: recordKey.operation(project.name, name), value: start });
+      writes.push({ key: recordKey.operation(project.name, name), value: start });
     }
   }
   const untouched = [...(before?.services.values() ?? [])].filter(
@@ -135,8 +157,10 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
   );
   for (const { name, operation } of untouched) {
     if (operation === undefined) continue;
-    operationsToWrite.push({ key: recordKey.operation(project.name, name), value: operation });
+    writes.push({ key: recordKey.operation(project.name, name), value: operation });
   }
+  const specs = Object.fromEntries(selected.map((name) => [name, project.services[name] ?? {}]));
+  const operationsToWrite = withRestarts({ before, services, specs, nowMs: facts.nowMs }, writes);
   const rewritten = new Set(operationsToWrite.map((write) => write.key));
   return {
     revision: { hash: revisionHash, record },
@@ -248,6 +272,7 @@ function revisionRecord(project: Project, request: UpRequest, facts: AcceptFacts
     contents: request.contents,
     workingDir: request.workingDir,
     composeFiles: request.composeFiles,
+    ...(facts.caddy === undefined ? {} : { caddy: facts.caddy }),
   };
 }
 

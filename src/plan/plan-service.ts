@@ -18,6 +18,7 @@ import { isAlive, removeStep } from './leave.ts';
 import { failureRetryMs, surplusSettleMs } from './limits.ts';
 import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
+import { hookWait, planHook } from './pre-deploy.ts';
 import { ownFailure } from './report-failure.ts';
 import { planRetired, retireStep } from './retired.ts';
 import { isStartFirst, policyOf } from './rollout-policy.ts';
@@ -50,6 +51,7 @@ export function planService(input: ServiceInput): void {
     if (copy.machine !== view.self || slots.has(copy.slot) || isOutdated(view)) continue;
     removeStep(steps, copy, graceMsOf(service.spec), 'the slot is no longer wanted here');
   }
+  if (!isOutdated(view)) planHook(steps, service, dependencyWait(input, service));
   for (const [slot, owner] of slots) {
     const copies = all.filter((copy) => copy.machine === view.self && copy.slot === slot);
     const place = { project: service.project, service: service.name, slot };
@@ -121,7 +123,7 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
   const old = copies.filter((copy) => !isCurrent(input, copy));
   const [kept, ...doubled] = current;
   if (kept === undefined) {
-    if (old.length === 0) bringUp(input, slot, 'the slot is empty');
+    if (old.length === 0) bringUp(input, slot, emptyReason(input, slot));
     else if (old.some((copy) => copy.hash !== service.hash)) replace(input, slot, old);
     return;
   }
@@ -179,6 +181,21 @@ function compareCopies(left: ContainerView, right: ContainerView): number {
   );
 }
 
+/** Why the slot has no container here, as far as it can be seen: said in the container's record. */
+function emptyReason({ view, service, index }: ServiceInput, slot: Slot): string {
+  const others = (index.get(serviceKey(service.project, service.name)) ?? []).filter(
+    (copy) => copy.slot === slot && copy.machine !== view.self,
+  );
+  for (const { machine: id } of others) {
+    const machine = view.machines.get(id);
+    if (machine === undefined) continue;
+    if (!isInTraffic(view, id)) return `${machine.name}, which had it, is ${machine.liveness}`;
+    if (machine.isDrained) return `${machine.name}, which has it, is drained`;
+    if (!machine.isAble) return `${machine.name}, which has it, cannot act`;
+  }
+  return 'the slot is empty';
+}
+
 /** Creates a container for a slot that has none of the current definition. */
 function bringUp(input: ServiceInput, slot: Slot, reason: string): void {
   const { service, steps } = input;
@@ -203,7 +220,7 @@ function startWait(input: ServiceInput, slot: Slot): string | undefined {
   const failure = ownFailure(view, service, slot);
   const isStanding = failure !== undefined && standingFailures(view, service).includes(failure);
   if (isStanding && !steps.isPast(failure.atMs + failureRetryMs)) return `failed: ${failure.why}`;
-  return dependencyWait(input, service) ?? runTurnWait(input, slot);
+  return dependencyWait(input, service) ?? hookWait(view, service) ?? runTurnWait(input, slot);
 }
 
 /** The slot has only containers of an older definition. */

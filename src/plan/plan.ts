@@ -11,17 +11,26 @@ import type { Plan } from '../model/action.ts';
 import type { ContainerView, ProjectView, View } from '../model/view.ts';
 import { defaultGraceMs } from '../view/service-spec.ts';
 import { removeStep } from './leave.ts';
-import { indexContainers, ownersOf } from './owner.ts';
+import { indexContainers, ownersOf, placedAnewAtMs } from './owner.ts';
 import { isOutdated, planService } from './plan-service.ts';
+import { removeOldHooks } from './pre-deploy.ts';
 import { type LocalState, Steps, subject } from './steps.ts';
 
 /** Decides the actions of `view.self`. */
 export function plan(view: View, local: LocalState): Plan {
   const steps = new Steps(view.self, view.nowMs, local);
+  for (const machine of view.machines.values()) {
+    // No event tells that a machine has not been able to act for too long.
+    const atMs = placedAnewAtMs(machine);
+    if (atMs !== undefined) steps.isPast(atMs);
+  }
   const index = indexContainers(view);
   const owners = ownersOf(view, index);
   const mine = view.containers.filter((container) => container.machine === view.self);
   for (const project of view.projects.values()) {
+    if (!isOutdated(view) && project.isComplete) {
+      removeOldHooks(steps, view, project, view.hookContainers ?? []);
+    }
     if (project.tombstone !== undefined) {
       planRemoval(steps, view, project, mine);
     } else if (!project.isComplete) {
@@ -51,7 +60,8 @@ function planRemoval(
   mine: readonly ContainerView[],
 ): void {
   if (isOutdated(view)) return;
-  const own = mine.filter((container) => container.project === project.name);
+  const hooks = (view.hookContainers ?? []).filter(({ machine }) => machine === view.self);
+  const own = [...mine, ...hooks].filter((container) => container.project === project.name);
   for (const container of own) {
     removeStep(steps, container, defaultGraceMs, 'the project is down');
   }

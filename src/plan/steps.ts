@@ -32,6 +32,7 @@ export const subject = {
     `slot:${project}/${service}/${slot}`,
   container: (id: string): string => `container:${id}`,
   volume: (name: string): string => `volume:${name}`,
+  hook: (project: string, service: string): string => `hook:${project}/${service}`,
   failure: (project: string, service: string): string => `failure:${project}/${service}`,
   verdict: (project: string, service: string): string => `verdict:${project}/${service}`,
   done: (project: string, service: string, slot: Slot): string =>

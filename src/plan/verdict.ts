@@ -69,8 +69,11 @@ function failedVerdict(rollout: Rollout, steps: Steps): VerdictRecord | undefine
     isFinal(rollout, failure, steps),
   );
   const failedCount = new Set(failures.map(({ slot }) => slot)).size;
-  const [first] = failures;
-  if (first === undefined || !isOverRatio(rollout, failedCount)) return undefined;
+  // A hook that failed is no matter of how many: without it nothing may be replaced.
+  const hookFailure = failures.find(({ hook }) => hook !== undefined);
+  const first = hookFailure ?? failures[0];
+  if (first === undefined) return undefined;
+  if (hookFailure === undefined && !isOverRatio(rollout, failedCount)) return undefined;
   const { machine, slot, why, exitCode, lastLines, atMs } = first;
   const failure = { machine, slot, why, exitCode, lastLines, atMs };
   const { lastGood } = service;

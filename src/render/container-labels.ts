@@ -8,7 +8,7 @@ import type { ClusterId, Slot } from '../model/ids.ts';
 import { composeLabel, label } from '../model/names.ts';
 import type { Service } from '../model/project.ts';
 import type { ServiceView } from '../model/view.ts';
-import { textAt } from './container-read.ts';
+import { objectsAt, textAt } from './container-read.ts';
 
 /** The release of `docker compose` whose labels these are. */
 const composeVersion = '2.40.3';
@@ -92,6 +92,9 @@ function ownLabels({ service, slot, cluster }: LabelsInput): Record<string, stri
     [label.slot]: slot,
     [label.hash]: service.hash,
     [label.rollout]: service.rollout,
+    ...(objectsAt(service.spec, 'pre_stop').length === 0
+      ? {}
+      : { [label.preStop]: JSON.stringify(service.spec['pre_stop']) }),
     [label.names]: JSON.stringify({
       aliases: isShared(service.spec) ? [] : containerAliases(service.spec),
       networks: isShared(service.spec) ? {} : containerNetworks(service),

@@ -146,7 +146,7 @@ function portsOf(definition: ServiceView | undefined): readonly DnsPort[] {
 
 function listAskers(view: View): Readonly<Record<string, DnsAsker>> {
   const askers: Record<string, DnsAsker> = {};
-  for (const container of view.containers) {
+  for (const container of [...view.containers, ...(view.hookContainers ?? [])]) {
     if (!hasAddress(container)) continue;
     const service = view.projects.get(container.project)?.services.get(container.service);
     askers[container.ip] = {

@@ -60,7 +60,7 @@ export function renderMembership(view: View, own: MachineView): MembershipRules 
 /** Who holds each address, in order of address; of two claims the later start is true. */
 function holders(view: View): readonly (readonly [string, ContainerView])[] {
   const byIp = new Map<string, ContainerView>();
-  for (const container of view.containers) {
+  for (const container of [...view.containers, ...(view.hookContainers ?? [])]) {
     if (!hasAddress(container) || !view.machines.has(container.machine)) continue;
     const other = byIp.get(container.ip);
     if (other !== undefined && other.startedMs >= container.startedMs) continue;

@@ -1,4 +1,5 @@
 /** The HTTP routes that services ask for by `x-ports`, before they become Caddy's configuration. */
+import type { CaddySites } from '../model/record.ts';
 import type { View } from '../model/view.ts';
 import { compareText } from './text.ts';
 import { usableXPorts } from './x-ports.ts';
@@ -42,10 +43,33 @@ function breadth(hostname: string | undefined): number {
   return hostname === undefined ? 2 : hostname.startsWith('*') ? 1 : 0;
 }
 
+/** Sites of a service's own Caddyfile, and what their upstreams stand for. */
+export interface OwnSites {
+  readonly project: string;
+  readonly service: string;
+  readonly caddy: CaddySites;
+}
+
+/** All of them, in order of project and service. */
+export function listOwnSites(view: View): readonly OwnSites[] {
+  return [...view.projects.values()].flatMap((project) =>
+    [...project.services.values()].flatMap(({ name, revision, spec }) => {
+      const caddy = spec['x-caddy'] === undefined ? undefined : revision.caddy?.[name];
+      return caddy === undefined ? [] : [{ project: project.name, service: name, caddy }];
+    }),
+  );
+}
+
 /** TCP ports that the ingress listens on; https brings port 80 for redirects and challenges. */
 export function ingressPorts(view: View): readonly number[] {
   const routes = listRoutes(view);
   const ports = new Set(routes.map((route) => route.listenPort));
   if (routes.some((route) => route.protocol === 'https')) ports.add(80);
+  for (const { caddy } of listOwnSites(view)) {
+    for (const { port, isSecure } of caddy.sites) {
+      ports.add(port);
+      if (isSecure) ports.add(80);
+    }
+  }
   return [...ports].sort((a, b) => a - b);
 }

@@ -10,8 +10,9 @@
 import type { MachineId } from '../model/ids.ts';
 import type { ServiceView, View } from '../model/view.ts';
 import { type EndpointIndex, indexEndpoints } from './endpoints.ts';
-import { type IngressRoute, listRoutes } from './ingress-routes.ts';
+import { type IngressRoute, listOwnSites, listRoutes } from './ingress-routes.ts';
 import { compareText } from './text.ts';
+import { targetsOfSites } from './x-caddy.ts';
 
 /** The folder of the files inside Caddy's container; it survives a reboot, as Caddy does. */
 export const caddyUpstreamFolder = '/data/upstreams';
@@ -21,7 +22,7 @@ export function renderUpstreams(view: View, self: MachineId): ReadonlyMap<string
   const files = new Map<string, string>();
   if (view.machines.get(self)?.hasIngress !== true) return files;
   const index = indexEndpoints(view);
-  for (const route of listRoutes(view)) {
+  for (const route of upstreamRoutes(view)) {
     const ips = usableIps(route, index);
     for (const [slot, name] of upstreamNames(view, route).entries()) {
       const ip = ips[slot % ips.length];
@@ -31,8 +32,19 @@ export function renderUpstreams(view: View, self: MachineId): ReadonlyMap<string
   return files;
 }
 
+/** What leads to a service's replicas. */
+export type UpstreamRoute = Pick<IngressRoute, 'project' | 'service' | 'targetPort'>;
+
+/** Routes of `x-ports`, and upstreams that own Caddyfiles name. */
+function upstreamRoutes(view: View): readonly UpstreamRoute[] {
+  const own = listOwnSites(view).flatMap(({ project, caddy }) =>
+    targetsOfSites(caddy).map(({ service, port }) => ({ project, service, targetPort: port })),
+  );
+  return [...listRoutes(view), ...own];
+}
+
 /** The files of a route's slots; the project has no dot in its name, so no two routes share one. */
-export function upstreamNames(view: View, route: IngressRoute): readonly string[] {
+export function upstreamNames(view: View, route: UpstreamRoute): readonly string[] {
   const service = view.projects.get(route.project)?.services.get(route.service);
   const count = service === undefined ? 1 : slotCount(view, service);
   return Array.from(
@@ -42,7 +54,7 @@ export function upstreamNames(view: View, route: IngressRoute): readonly string[
 }
 
 /** Addresses that a route may be served from, in a fixed order. */
-export function usableIps(route: IngressRoute, index: EndpointIndex): readonly string[] {
+export function usableIps(route: UpstreamRoute, index: EndpointIndex): readonly string[] {
   const usable = index.get(route.project)?.get(route.service)?.usable ?? [];
   return [...new Set(usable.map((container) => container.ip))].sort(compareText);
 }

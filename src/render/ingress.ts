@@ -12,9 +12,10 @@ import type { MachineId } from '../model/ids.ts';
 import type { Json } from '../model/project.ts';
 import type { View } from '../model/view.ts';
 import { indexEndpoints } from './endpoints.ts';
-import { type IngressRoute, listRoutes } from './ingress-routes.ts';
+import { type IngressRoute, listOwnSites, listRoutes } from './ingress-routes.ts';
 import { caddyUpstreamFolder, upstreamNames, usableIps } from './ingress-upstreams.ts';
 import { compareText } from './text.ts';
+import { type CaddyTarget, hostsOfRoute, withUpstreams } from './x-caddy.ts';
 
 export type CaddyConfig = { readonly [key: string]: Json };
 
@@ -36,12 +37,20 @@ const gracePeriodMs = 10_000;
 /** Names that public authorities do not certify (RFC 6761, RFC 9476 and common practice). */
 const privateSuffixes: readonly string[] = ['localhost', 'internal', 'test', 'local', 'home.arpa'];
 
-/** Renders the configuration; null when no service asks for it or this machine has no ingress. */
-export function renderIngress(view: View, self: MachineId): CaddyConfig | null {
+/**
+ * Renders the configuration; null when no service asks for it or this machine has no ingress.
+ * @param leavesOutOwn without the services' own Caddyfiles, for a Caddy that refuses one of them
+ */
+export function renderIngress(
+  view: View,
+  self: MachineId,
+  leavesOutOwn = false,
+): CaddyConfig | null {
   const own = view.machines.get(self);
   if (own === undefined || !own.hasIngress) return null;
   const routes = listRoutes(view);
-  if (routes.length === 0) return null;
+  const ownSites = leavesOutOwn ? [] : placeSites(view);
+  if (routes.length === 0 && listOwnSites(view).length === 0) return null;
   const index = indexEndpoints(view);
   const proxy = (route: IngressRoute): Json =>
     usableIps(route, index).length === 0 ? emptyRoute(route) : proxyRoute(view, route);
@@ -50,18 +59,26 @@ export function renderIngress(view: View, self: MachineId): CaddyConfig | null {
     byPort.set(route.listenPort, [...(byPort.get(route.listenPort) ?? []), route]);
   }
   const secured = routes.filter((route) => route.protocol === 'https');
-  if (secured.length > 0 && !byPort.has(80)) byPort.set(80, []);
+  const isAnySecure = secured.length > 0 || ownSites.some(({ isSecure }) => isSecure);
+  for (const { port } of ownSites) if (!byPort.has(port)) byPort.set(port, []);
+  if (isAnySecure && !byPort.has(80)) byPort.set(80, []);
 
   const servers: Record<string, Json> = {};
   for (const [port, list] of [...byPort].sort(([a], [b]) => a - b)) {
     // One port speaks one protocol; where both are asked for, TLS wins and http hosts move into it.
-    const isSecure = list.some((route) => route.protocol === 'https');
+    const sites = ownSites.filter((site) => site.port === port);
+    const isSecure =
+      list.some((route) => route.protocol === 'https') || sites.some((site) => site.isSecure);
+    const ownRoutes = sites.flatMap((site) => site.routes);
     servers[`port-${port}`] = {
       listen: [`:${port}`],
       routes: [
         ...list.filter(isNamed).map(proxy),
+        ...ownRoutes.filter((route) => hostsOfRoute(route).length > 0),
         ...(port === 80 ? redirects(secured, list) : []),
+        ...(port === 80 ? ownRedirects(ownSites) : []),
         ...list.filter((route) => !isNamed(route)).map(proxy),
+        ...ownRoutes.filter((route) => hostsOfRoute(route).length === 0),
         notFound,
       ],
       automatic_https: isSecure ? { disable_redirects: true } : { disable: true },
@@ -77,14 +94,62 @@ export function renderIngress(view: View, self: MachineId): CaddyConfig | null {
     storage: { module: 'file_system', root: caddyStorageFolder },
     apps: {
       http: { grace_period: nanoseconds(gracePeriodMs), servers },
-      ...(secured.length > 0 ? certificates(secured) : {}),
+      ...(isAnySecure ? certificates(secured, policiesOf(view, leavesOutOwn)) : {}),
     },
   };
+}
+
+interface PlacedSite {
+  readonly port: number;
+  readonly isSecure: boolean;
+  readonly routes: readonly Json[];
+}
+
+/** Sites of services' own, with this cluster's upstreams in them. */
+function placeSites(view: View): readonly PlacedSite[] {
+  return listOwnSites(view).flatMap(({ project, caddy }) => {
+    const dialsOf = ({ service, port }: CaddyTarget): readonly string[] =>
+      upstreamNames(view, { project, service, targetPort: port }).map(dialOf);
+    return caddy.sites.map((site) => ({
+      ...site,
+      routes: site.routes.map((route) => withUpstreams(route, dialsOf, retries)),
+    }));
+  });
+}
+
+function policiesOf(view: View, leavesOutOwn: boolean): readonly Json[] {
+  return leavesOutOwn ? [] : listOwnSites(view).flatMap(({ caddy }) => caddy.policies);
+}
+
+function ownRedirects(sites: readonly PlacedSite[]): readonly Json[] {
+  const plain = new Set(
+    sites.filter(({ isSecure }) => !isSecure).flatMap(({ routes }) => routes.flatMap(hostsOfRoute)),
+  );
+  const hosts = sites
+    .filter(({ isSecure, port }) => isSecure && port === 443)
+    .flatMap(({ routes }) => routes.flatMap(hostsOfRoute))
+    .filter((host) => !plain.has(host));
+  return [...new Set(hosts)].sort(compareText).map((host) => hostRoute(host, toHttps));
+}
+
+function dialOf(name: string): string {
+  return `{file.${caddyUpstreamFolder}/${name}}`;
 }
 
 function isNamed(route: IngressRoute): boolean {
   return route.hostname !== undefined;
 }
+
+const retries = {
+  try_duration: nanoseconds(tryDurationMs),
+  try_interval: nanoseconds(tryIntervalMs),
+};
+
+const toHttps: Json = {
+  handler: 'static_response',
+  status_code: 308,
+  headers: { Location: ['https://{http.request.host}{http.request.uri}'] },
+};
 
 const passive: Json = { fail_duration: nanoseconds(failDurationMs), max_fails: 1 };
 
@@ -96,12 +161,8 @@ function proxyRoute(view: View, route: IngressRoute): Json {
   const names = upstreamNames(view, route);
   return hostRoute(route.hostname, {
     handler: 'reverse_proxy',
-    upstreams: names.map((name) => ({ dial: `{file.${caddyUpstreamFolder}/${name}}` })),
-    load_balancing: {
-      selection_policy: { policy: 'round_robin' },
-      try_duration: nanoseconds(tryDurationMs),
-      try_interval: nanoseconds(tryIntervalMs),
-    },
+    upstreams: names.map((name) => ({ dial: dialOf(name) })),
+    load_balancing: { selection_policy: { policy: 'round_robin' }, ...retries },
     // Of a single slot nothing is won by avoiding it, and its next address would wait.
     ...(names.length === 1 ? {} : { health_checks: { passive } }),
     transport: { protocol: 'http', dial_timeout: nanoseconds(dialTimeoutMs) },
@@ -113,13 +174,7 @@ function redirects(secured: readonly IngressRoute[], plain: readonly IngressRout
   // Only the usual port can be redirected to: a browser would not guess another one.
   return secured
     .filter((route) => route.listenPort === 443 && !taken.has(route.hostname))
-    .map((route) =>
-      hostRoute(route.hostname, {
-        handler: 'static_response',
-        status_code: 308,
-        headers: { Location: ['https://{http.request.host}{http.request.uri}'] },
-      }),
-    );
+    .map((route) => hostRoute(route.hostname, toHttps));
 }
 
 function hostRoute(hostname: string | undefined, handler: Json): Json {
@@ -141,14 +196,19 @@ function textResponse(status: number, body: string): Json {
 
 const notFound: Json = { handle: [textResponse(404, 'tsc-compose: no service for this host\n')] };
 
-function certificates(secured: readonly IngressRoute[]): { readonly [app: string]: Json } {
+function certificates(
+  secured: readonly IngressRoute[],
+  ownPolicies: readonly Json[],
+): { readonly [app: string]: Json } {
   const names = [...new Set(secured.flatMap((route) => route.hostname ?? []))].sort(compareText);
   const internal = names.filter(isPrivateName);
-  if (internal.length === 0) return {};
+  const policies = [
+    ...(internal.length === 0 ? [] : [{ subjects: internal, issuers: [{ module: 'internal' }] }]),
+    ...ownPolicies,
+  ];
+  if (policies.length === 0) return {};
   return {
-    tls: {
-      automation: { policies: [{ subjects: internal, issuers: [{ module: 'internal' }] }] },
-    },
+    tls: { automation: { policies } },
     // The authority's root stays in its storage: the machine's own trust store is not ours.
     pki: { certificate_authorities: { local: { install_trust: false } } },
   };

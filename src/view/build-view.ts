@@ -11,6 +11,7 @@ import type {
   LostChange,
   OperationRecord,
   PointerRecord,
+  PointerService,
   RecordReader,
   RevisionRecord,
 } from '../model/record.ts';
@@ -18,6 +19,7 @@ import { recordKey } from '../model/record.ts';
 import type {
   ContainerView,
   FailureView,
+  HookView,
   MachineView,
   ProjectView,
   ServiceView,
@@ -30,6 +32,7 @@ import {
   isConflict,
   isContainer,
   isFailure,
+  isHook,
   isOperation,
   isPointer,
   isRevision,
@@ -56,6 +59,7 @@ export function buildView(records: RecordReader, context: ViewContext): BuiltVie
     problems.push({ key, why });
   };
   const machines = buildMachines(records, context, report);
+  const containers = buildContainers(records, machines, report);
   return {
     self: context.self,
     cluster: context.cluster,
@@ -63,7 +67,8 @@ export function buildView(records: RecordReader, context: ViewContext): BuiltVie
     guards: context.guards,
     machines,
     projects: buildProjects(records, report),
-    containers: buildContainers(records, machines, report),
+    containers: containers.filter(({ hook }) => hook === undefined),
+    hookContainers: containers.filter(({ hook }) => hook !== undefined),
     failures: buildFailures(records, machines, report),
     problems: problems.sort((left, right) => compareText(left.key, right.key)),
   };
@@ -138,6 +143,7 @@ function buildProject(
       slots: pointed.slots,
       pinned: pointed.pinned,
       paths: pointed.paths,
+      hook: pointed.hook && readHook(name, serviceName, pointed.hook, source),
       away: pointed.away ?? [],
       volumeHome: mode === 'global' ? undefined : volumeHomeOf(pointer, revision, serviceName),
       operation,
@@ -181,6 +187,25 @@ function readOperation(
   if (isOperation(entry.value)) return entry.value;
   report(key, 'is not an operation');
   return undefined;
+}
+
+/** Only the machine that the pointer names says how the hook went, and only of this run. */
+function readHook(
+  project: string,
+  service: string,
+  hook: NonNullable<PointerService['hook']>,
+  { records, report }: Source,
+): HookView {
+  const key = recordKey.hook(project, service);
+  const entry = records.get(key);
+  const value = entry?.value ?? null;
+  if (entry === undefined || value === null) return { ...hook, state: undefined };
+  if (!isHook(value)) {
+    report(key, 'is not the run of a hook');
+    return { ...hook, state: undefined };
+  }
+  const isThis = value.run === hook.run && entry.origin === hook.machine;
+  return { ...hook, state: isThis ? value : undefined };
 }
 
 function volumeHomeOf(

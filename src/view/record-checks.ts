@@ -7,13 +7,17 @@
 import type { Dependency, Deploy, Mount, Port, Project, Service } from '../model/project.ts';
 import type {
   Admission,
+  CaddySite,
+  CaddySites,
   ConflictRecord,
   ContainerCause,
   ContainerRecord,
+  CredentialsRecord,
   DoneRecord,
   FailureRecord,
   HistoryRecord,
   HistoryService,
+  HookRecord,
   LinksRecord,
   LostChange,
   MachineOptionsRecord,
@@ -178,6 +182,16 @@ export const isRevision = shape<RevisionRecord>({
   contents: mapOf(isText),
   workingDir: isText,
   composeFiles: listOf(isText),
+  caddy: optional(
+    mapOf(
+      shape<CaddySites>({
+        sites: listOf(
+          shape<CaddySite>({ port: isCount, isSecure: isFlag, routes: listOf(isObject) }),
+        ),
+        policies: listOf(isObject),
+      }),
+    ),
+  ),
 });
 
 export const isPointer = shape<PointerRecord>({
@@ -188,6 +202,7 @@ export const isPointer = shape<PointerRecord>({
       rollout: isName,
       slots: mapOf(isName),
       pinned: optional(isName),
+      hook: optional(shape<NonNullable<PointerService['hook']>>({ machine: isName, run: isName })),
       paths: optional(
         shape<PathPlaces>({ on: optional(listOf(isName)), notOn: optional(listOf(isName)) }),
       ),
@@ -256,6 +271,8 @@ export const isOperation = shape<OperationRecord>({
   ),
 });
 
+export const isCredentials = shape<CredentialsRecord>({ registries: mapOf(mapOf(isText)) });
+
 export const isContainer = shape<ContainerRecord>({
   name: isText,
   project: isName,
@@ -276,8 +293,21 @@ export const isContainer = shape<ContainerRecord>({
   restarts: isNumber,
   aliases: listOf(isText),
   networks: mapOf(listOf(isText)),
+  hook: optional(isName),
   cause: optional(shape<ContainerCause>({ what: isText, why: isText, atMs: isNumber })),
   signalMs: optional(isNumber),
+});
+
+export const isHook = shape<HookRecord>({
+  run: isName,
+  machine: isName,
+  state: oneOf('started', 'done', 'failed'),
+  containerId: isText,
+  startedMs: isNumber,
+  endedMs: isNumber,
+  exitCode: nullable(isNumber),
+  why: isText,
+  lastLines: listOf(isText),
 });
 
 const slotFailure = {
@@ -286,6 +316,7 @@ const slotFailure = {
   exitCode: nullable(isNumber),
   lastLines: listOf(isText),
   atMs: isNumber,
+  hook: optional(isName),
 } as const;
 
 export const isFailure = shape<FailureRecord>({

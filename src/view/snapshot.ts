@@ -9,7 +9,13 @@ import type { Json, Port } from '../model/project.ts';
 import type { ProjectSnapshot, ServiceSnapshot, Snapshot } from '../model/snapshot.ts';
 import type { ProjectView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from './endpoints.ts';
-import { isJob, mayComplete, optionalDurationMs } from './service-spec.ts';
+import {
+  engineVolumeName,
+  isJob,
+  isNamedVolume,
+  mayComplete,
+  optionalDurationMs,
+} from './service-spec.ts';
 
 /** `<project>/<service>` to slot to the machine that owns it; undefined while none can. */
 export type Owners = ReadonlyMap<string, ReadonlyMap<Slot, MachineId | undefined>>;
@@ -46,7 +52,7 @@ function projectSnapshot(view: View, project: ProjectView, owners: Owners): Proj
     services: services.map((service) =>
       serviceSnapshot(view, service, owners.get(serviceKey(project.name, service.name))),
     ),
-    volumes: project.pointer?.volumes ?? {},
+    volumes: project.pointer?.volumes ?? project.tombstone?.volumes ?? {},
     conflicts: project.conflicts,
   };
 }
@@ -84,6 +90,9 @@ function serviceSnapshot(
     owners,
     mayComplete: mayComplete(service.spec),
     ports: (service.spec.ports ?? []).map(portText),
+    volumes: (service.spec.volumes ?? [])
+      .filter(isNamedVolume)
+      .map(({ source }) => engineVolumeName(service.definition, source)),
     xPorts: textsOf(service.spec['x-ports']),
   };
 }

@@ -23,6 +23,9 @@ const node = process.execPath;
 const agentMain = join(root, 'bin/tsc-compose-agent.cjs');
 export const cliMain = join(root, 'bin/tsc-compose.cjs');
 
+/** Where an agent keeps its records. */
+const dataDir = '/var/lib/tsc-compose';
+
 /** 60 s: an `up` of the samples takes 2-4 s on a quiet machine; CI machines are shared. */
 const commandTimeoutMs = 60_000;
 
@@ -30,6 +33,10 @@ export interface ClusterOptions {
   readonly machines: number;
   readonly engine: EngineName;
   readonly images?: readonly string[];
+  /** Added to the engines' configuration. */
+  readonly daemonConfig?: Readonly<Record<string, unknown>>;
+  /** A machine whose agent gets a disk of its own of 48 MiB, which a power cut would empty. */
+  readonly smallDisk?: string;
 }
 
 export interface ContainerFacts {
@@ -58,11 +65,15 @@ for (const engine of ['28.5', '20.10'] as const) {
 export class Cluster {
   readonly #lab: Lab;
   readonly #images: readonly string[];
+  readonly #daemonConfig: ClusterOptions['daemonConfig'];
   readonly #agents = new Map<string, MachineProcess>();
+  readonly #smallDisk: string | undefined;
 
-  private constructor(lab: Lab, images: readonly string[]) {
+  private constructor(lab: Lab, images: readonly string[], options: ClusterOptions) {
     this.#lab = lab;
     this.#images = images;
+    this.#daemonConfig = options.daemonConfig;
+    this.#smallDisk = options.smallDisk;
   }
 
   /** Machines with agents that have formed one cluster. */
@@ -73,9 +84,10 @@ export class Cluster {
       machines: options.machines,
       engine: options.engine,
       ...(name === undefined ? {} : { name }),
+      ...(options.daemonConfig === undefined ? {} : { daemonConfig: options.daemonConfig }),
       log: (line) => process.stderr.write(`${line}\n`),
     });
-    const cluster = new Cluster(lab, images);
+    const cluster = new Cluster(lab, images, options);
     try {
       await Promise.all(lab.machines.map((machine) => cluster.#prepare(machine)));
       for (const machine of lab.machines) await cluster.#enter(machine);
@@ -107,7 +119,9 @@ export class Cluster {
   }
 
   async addMachine(name: string): Promise<void> {
-    const machine = await this.#lab.addMachine();
+    const machine = await this.#lab.addMachine(
+      this.#daemonConfig === undefined ? {} : { daemonConfig: this.#daemonConfig },
+    );
     expect(machine.name).toBe(name);
     await this.#prepare(machine);
     await this.#enter(machine);
@@ -371,6 +385,20 @@ export class Cluster {
       .sort();
   }
 
+  /** Fills the disk of the machine that has a small one, or frees it. */
+  async fillDisk(isFull: boolean): Promise<void> {
+    const machine = this.#lab.machine(this.#smallDisk ?? '');
+    const fill = `dd if=/dev/zero of=${dataDir}/filler bs=64k 2>/dev/null; true`;
+    await machine.execOk(isFull ? ['sh', '-c', fill] : ['rm', '-f', `${dataDir}/filler`]);
+  }
+
+  /** Stops the engine of a machine in the middle of whatever it does, or lets it go on. */
+  async hangEngine(name: string, isHung: boolean): Promise<void> {
+    const machine = this.#lab.machine(name);
+    const pid = Number(await machine.execOk(['cat', '/run/docker.pid']));
+    await machine.signal(pid, isHung ? 'SIGSTOP' : 'SIGCONT');
+  }
+
   async killAgent(machine: string, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const agent = this.#agents.get(machine);
     if (agent === undefined) throw new Error(`no agent on ${machine}`);
@@ -405,6 +433,9 @@ export class Cluster {
   async #prepare(machine: Machine): Promise<void> {
     mkdirSync(this.#projects(machine.name), { recursive: true });
     await loadImages(machine, this.#images);
+    if (machine.name === this.#smallDisk) {
+      await machine.execOk(['mount', '-t', 'tmpfs', '-o', 'size=48m', 'tmpfs', dataDir]);
+    }
     await this.startAgent(machine.name);
   }
 

@@ -21,7 +21,14 @@ export interface Program {
   readonly asLink?: boolean;
 }
 
-export type PackageSetName = 'bookworm' | 'forky' | 'base' | 'compose' | 'terminal' | 'serf';
+export type PackageSetName =
+  | 'bookworm'
+  | 'forky'
+  | 'base'
+  | 'compose'
+  | 'terminal'
+  | 'serf'
+  | 'registry';
 
 const at = (path: string, ...first: readonly string[]): Program => ({ path, arguments: first });
 const link = (path: string): Program => ({ path, asLink: true });
@@ -160,6 +167,11 @@ export const packageSets: Readonly<Record<PackageSetName, PackageSet>> = {
     suite: 'bookworm',
     packages: ['serf'],
     programs: { serf: at('usr/bin/serf') },
+  },
+  registry: {
+    suite: 'bookworm',
+    packages: ['docker-registry'],
+    programs: { 'docker-registry': at('usr/bin/docker-registry') },
   },
   compose: {
     suite: 'forky',

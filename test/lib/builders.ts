@@ -7,6 +7,7 @@ import type { UpRequest } from '../../src/model/api.ts';
 import type { ClusterId, MachineId } from '../../src/model/ids.ts';
 import type { Project, Service } from '../../src/model/project.ts';
 import {
+  type CaddySites,
   type ContainerRecord,
   type Entry,
   type FailureRecord,
@@ -228,12 +229,13 @@ export class World {
 
   /** Accepts an `up` without writing it. */
   accept(self: string, project: Project, change: Partial<UpRequest> & UpFacts = {}): AcceptedUp {
-    const { images, machines, ...request } = change;
+    const { images, machines, caddy, ...request } = change;
     return acceptUp(this.view(self), anUpRequest(project, request), {
       self: machineId(self),
       nowMs: this.nowMs,
       images: images ?? {},
       ...(machines === undefined ? {} : { machines }),
+      ...(caddy === undefined ? {} : { caddy }),
       newId: () => this.newId(),
     });
   }
@@ -252,6 +254,7 @@ export class World {
 export interface UpFacts {
   readonly images?: Readonly<Record<string, ResolvedImage>>;
   readonly machines?: ReadonlyMap<MachineId, MachineFacts>;
+  readonly caddy?: Readonly<Record<string, CaddySites>>;
 }
 
 export function anUpRequest(project: Project, change: Partial<UpRequest> = {}): UpRequest {

@@ -3,11 +3,12 @@
  * carried out at once. Time only moves in `tick`, so a whole rollout runs in microseconds and every
  * step of it can be looked at.
  */
-import type { Action, Waiting } from '../../src/model/action.ts';
+import type { Action, ActionArguments, Waiting } from '../../src/model/action.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import {
   type ContainerRecord,
   type FailureRecord,
+  type HookRecord,
   recordKey,
   type SlotFailure,
 } from '../../src/model/record.ts';
@@ -29,6 +30,8 @@ export interface Behaviour {
   readonly isUnhealthy?: boolean;
   /** Cannot even be created. */
   readonly runFailure?: string;
+  /** Of its pre-deploy hook. */
+  readonly hookExitCode?: number;
 }
 
 export class FakeCluster {
@@ -40,6 +43,8 @@ export class FakeCluster {
   readonly volumes = new Map<MachineId, Set<string>>();
   /** Machines without power: their containers do not run and they plan nothing. */
   readonly off = new Set<string>();
+  /** How often each run of a hook was started. */
+  readonly hookRuns = new Map<string, number>();
   readonly #draining = new Map<MachineId, ReadonlyMap<string, number>>();
   #containers = 0;
 
@@ -178,6 +183,9 @@ export class FakeCluster {
       case 'run':
         this.#run(view, action);
         return;
+      case 'runHook':
+        this.#runHook(view, action.arguments);
+        return;
       case 'start':
         // Starting what runs does no more than to take it back into traffic.
         if (target?.state === 'running') this.#put(target, { draining: false });
@@ -227,6 +235,24 @@ export class FakeCluster {
         return;
       }
     }
+  }
+
+  /** Hooks end at once; how often each ran is in `hookRuns`. */
+  #runHook(view: View, { project, service, run }: ActionArguments['runHook']): void {
+    this.hookRuns.set(run, (this.hookRuns.get(run) ?? 0) + 1);
+    const { hookExitCode = 0 } = this.behaviours.get(service) ?? {};
+    const record: HookRecord = {
+      run,
+      machine: view.self,
+      state: hookExitCode === 0 ? 'done' : 'failed',
+      containerId: `hook-${run}`,
+      startedMs: view.nowMs,
+      endedMs: view.nowMs,
+      exitCode: hookExitCode,
+      why: hookExitCode === 0 ? '' : `it exited with code ${hookExitCode}`,
+      lastLines: [],
+    };
+    this.world.write(recordKey.hook(project, service), view.self, record);
   }
 
   #failure(key: string): FailureRecord | undefined {
@@ -292,7 +318,6 @@ function drainingSince(
 
 /** The container that an action is about. */
 function containerOf(action: Action): string | undefined {
-  const { name } = action;
-  if (name === 'run' || name === 'reportFailure') return undefined;
-  return 'containerId' in action.arguments ? action.arguments.containerId : undefined;
+  const given = action.arguments;
+  return 'containerId' in given ? (given.containerId ?? undefined) : undefined;
 }

@@ -2,13 +2,13 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { Executor } from '../../../agent/executor.ts';
+import { Executor, type ExecutorComponents } from '../../../agent/executor.ts';
 import { ContainerFiles } from '../../../agent/files.ts';
 import { createLog } from '../../../agent/log.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { Action, ActionArguments, ActionName } from '../../../src/model/action.ts';
 import { composeLabel, label } from '../../../src/model/names.ts';
-import type { FailureRecord } from '../../../src/model/record.ts';
+import type { FailureRecord, HookRecord } from '../../../src/model/record.ts';
 import type { ServiceView } from '../../../src/model/view.ts';
 import { aMachine, aService, aView, cluster } from '../container/builders.ts';
 import { FakeEngine } from './fake-engine.ts';
@@ -21,6 +21,7 @@ let engine: FakeEngine;
 let replica: MemoryReplica;
 let services: ServiceView[];
 let executor: Executor;
+let components: ExecutorComponents;
 let dataDir: string;
 let log: string;
 let nowMs: number;
@@ -35,37 +36,36 @@ beforeEach(() => {
   log = '';
   nowMs = 1_000_000;
   observed = [];
-  executor = new Executor(
-    {
-      engine,
-      observer: {
-        refresh: async (id) => void observed.push(`refresh ${nameOf(id)}`),
-        setDraining: (id, is) => void observed.push(`draining ${nameOf(id)} ${is}`),
-        setCause: () => undefined,
-        setSignal: (id, atMs) => void observed.push(`signal ${nameOf(id)} ${atMs}`),
-        setRestarts: (id, count) => void observed.push(`restarts ${nameOf(id)} ${count}`),
-      },
-      replica,
-      view: () => aView(services),
-      files: new ContainerFiles(dataDir),
-      copies: { path: async (hash) => join(dataDir, 'copies', hash) },
-      network: () => ({
-        name: 'tsc-compose',
-        bridge: 'tsc-br',
-        subnet: '10.210.1.0/24',
-        gateway: '10.210.1.1',
-        mtu: 1420,
-        trustedInterface: 'tsc-wg',
-        labels: {},
-      }),
-      resolvConf: () => 'nameserver 10.210.1.1\n',
-      now: () => nowMs,
-      log: createLog((line) => {
-        log += line;
-      }, 'debug'),
+  components = {
+    engine,
+    observer: {
+      refresh: async (id) => void observed.push(`refresh ${nameOf(id)}`),
+      setDraining: (id, is) => void observed.push(`draining ${nameOf(id)} ${is}`),
+      setCause: () => undefined,
+      setSignal: (id, atMs) => void observed.push(`signal ${nameOf(id)} ${atMs}`),
+      setRestarts: (id, count) => void observed.push(`restarts ${nameOf(id)} ${count}`),
+      setStarting: (id, is) => void observed.push(`starting ${nameOf(id)} ${is}`),
     },
-    { cluster },
-  );
+    replica,
+    view: () => aView(services),
+    files: new ContainerFiles(dataDir),
+    copies: { path: async (hash) => join(dataDir, 'copies', hash) },
+    network: () => ({
+      name: 'tsc-compose',
+      bridge: 'tsc-br',
+      subnet: '10.210.1.0/24',
+      gateway: '10.210.1.1',
+      mtu: 1420,
+      trustedInterface: 'tsc-wg',
+      labels: {},
+    }),
+    resolvConf: () => 'nameserver 10.210.1.1\n',
+    now: () => nowMs,
+    log: createLog((line) => {
+      log += line;
+    }, 'debug'),
+  };
+  executor = new Executor(components, { cluster });
 });
 
 afterEach(async () => {
@@ -215,6 +215,16 @@ describe('run', () => {
     expect(engine.containers.size).toBe(0);
   });
 
+  test('a container is kept out of traffic until its post_start hooks have ended', async () => {
+    services = [aService({ image: 'nginx:1', post_start: [{ command: ['warm'] }] })];
+    await carryOut(runWeb());
+    expect(observed).toEqual([
+      'starting shop-web-1 true',
+      'starting shop-web-1 false',
+      'refresh shop-web-1',
+    ]);
+  });
+
   test('says once more that the network has old options while containers hold it', async () => {
     engine.networkOutcome = { type: 'in-use', differences: ['mtu'], containers: ['x'] };
     await carryOut(runWeb());
@@ -253,6 +263,16 @@ describe('actions on containers', () => {
     expect(readdirSync(join(dataDir, 'containers'))).toEqual([]);
   });
 
+  test('pre_stop hooks are the container’s own, also when its service has changed or gone', async () => {
+    services = [aService({ image: 'nginx:1', pre_stop: [{ command: ['save'] }] })];
+    await carryOut(runWeb());
+    const [id = ''] = engine.containers.keys();
+    engine.calls.length = 0;
+    services = [];
+    await carryOut(action('remove', 'x', { containerId: id, graceMs: 1_000 }));
+    expect(engine.calls).toEqual(['exec save', 'stop shop-web-1', 'remove shop-web-1']);
+  });
+
   test.each([
     ['30s', 1_000, 30_000],
     ['2s', 10_000, 10_000],
@@ -269,6 +289,21 @@ describe('actions on containers', () => {
       expect(engine.graces).toEqual([expected]);
     },
   );
+
+  test('a restart runs both kinds of hooks, and a failing one stops the container', async () => {
+    const hooks = { pre_stop: [{ command: ['save'] }], post_start: [{ command: ['warm'] }] };
+    services = [aService({ image: 'nginx:1', ...hooks })];
+    await carryOut(runWeb());
+    const [id = ''] = engine.containers.keys();
+    engine.calls.length = 0;
+    const restart = action('restart', 'x', { containerId: id, graceMs: 0, restarts: 0 });
+    await carryOut(restart);
+    expect(engine.calls).toEqual(['exec save', 'restart shop-web-1', 'exec warm']);
+    services = [aService({ image: 'nginx:1', post_start: [{ command: ['false'] }] })];
+    await carryOut(restart);
+    expect(engine.calls.slice(-2)).toEqual(['exec false', 'stop shop-web-1']);
+    expect(replica.get(failureKey)?.value).toMatchObject({ slot: '1', rollout: 'rollout1' });
+  });
 
   test('a failing pre_stop hook does not keep a container', async () => {
     services = [aService({ image: 'nginx:1', pre_stop: [{ command: ['false'] }] })];
@@ -445,5 +480,129 @@ describe('order', () => {
     executor.execute([rename('third')]);
     await new Promise((resolve) => setImmediate(resolve));
     expect(engine.calls).toEqual(['rename first']);
+  });
+});
+
+describe('runHook', () => {
+  const hookKey = 'hook/shop/web';
+  const hookSpec = {
+    image: 'nginx:1',
+    ports: [{ target: 80, published: '80' }],
+    'x-pre_deploy': { command: ['migrate'], timeout: '10s' },
+  };
+  const runHook = () =>
+    action('runHook', 'hook', { project: 'shop', service: 'web', run: 'rollout1' });
+  const hookContainer = () =>
+    [...engine.containers.values()].find(({ body }) => body.Labels[label.hook] === 'rollout1');
+  const hookRecord = () => replica.get(hookKey)?.value as HookRecord | undefined;
+
+  beforeEach(() => {
+    const hook = { machine: self, run: 'rollout1', state: undefined };
+    services = [aService(hookSpec, { view: { hook } })];
+  });
+
+  /** Ends the hook's container as soon as it runs. */
+  async function endWith(exitCode: number): Promise<void> {
+    await vi.waitFor(() => expect(hookContainer()?.status).toBe('running'), { interval: 1 });
+    const container = hookContainer();
+    if (container !== undefined) Object.assign(container, { status: 'exited', exitCode });
+  }
+
+  test('makes the container, writes that it starts, starts it, and removes it after success', async () => {
+    executor.execute([runHook()]);
+    await vi.waitFor(() => expect(hookContainer()?.status).toBe('running'), { interval: 1 });
+    expect(hookRecord()).toMatchObject({ run: 'rollout1', machine: self, state: 'started' });
+    expect(hookContainer()?.name).toBe('shop-web-pre_deploy-rollout1');
+    expect(hookContainer()?.body.Labels).toMatchObject({
+      [composeLabel.oneOff]: 'True',
+      [label.slot]: 'pre_deploy',
+    });
+    await endWith(0);
+    await whenIdle();
+    expect(hookRecord()).toMatchObject({ state: 'done', exitCode: 0, why: '' });
+    expect(hookContainer()).toBeUndefined();
+    expect(replica.get(failureKey)).toBeUndefined();
+  });
+
+  test('that fails is written with its last lines and kept for its logs', async () => {
+    executor.execute([runHook()]);
+    await endWith(3);
+    await whenIdle();
+    expect(hookRecord()).toMatchObject({
+      state: 'failed',
+      why: 'it exited with code 3',
+      lastLines: ['first line', 'last line'],
+    });
+    expect(replica.get(failureKey)?.value).toMatchObject({
+      hook: 'rollout1',
+      why: 'the pre-deploy hook failed: it exited with code 3',
+      exitCode: 3,
+      lastLines: ['first line', 'last line'],
+    });
+    expect(hookContainer()?.status).toBe('exited');
+  });
+
+  test('that takes too long is stopped and has failed', async () => {
+    executor.execute([runHook()]);
+    await vi.waitFor(() => expect(hookContainer()?.status).toBe('running'), { interval: 1 });
+    nowMs += 10_000;
+    await whenIdle();
+    expect(hookRecord()).toMatchObject({ state: 'failed', why: 'it did not end within 10 s' });
+    expect(engine.calls).toContain('stop shop-web-pre_deploy-rollout1');
+  });
+
+  test('is not started again by an agent that finds it started', async () => {
+    executor.execute([runHook()]);
+    await vi.waitFor(() => expect(hookContainer()?.status).toBe('running'), { interval: 1 });
+    // The agent stops while the hook runs, and another one of it takes over.
+    await executor.stop();
+    expect(hookRecord()?.state).toBe('started');
+    executor = new Executor(components, { cluster });
+    engine.calls.length = 0;
+    executor.execute([runHook()]);
+    await endWith(0);
+    await whenIdle();
+    expect(engine.calls).toEqual(['remove shop-web-pre_deploy-rollout1']);
+    expect(hookRecord()?.state).toBe('done');
+  });
+
+  test('was made and never ran when the agent crashed: it is started once', async () => {
+    engine.gates.set('start', new Promise(() => undefined));
+    executor.execute([runHook()]);
+    await vi.waitFor(() => expect(hookRecord()?.state).toBe('started'), { interval: 1 });
+    engine.gates.clear();
+    executor = new Executor(components, { cluster });
+    executor.execute([runHook()]);
+    await endWith(0);
+    await whenIdle();
+    expect(hookRecord()?.state).toBe('done');
+  });
+
+  test('whose container has gone has failed: nobody can say how it ended', async () => {
+    executor.execute([runHook()]);
+    await vi.waitFor(() => expect(hookRecord()?.state).toBe('started'), { interval: 1 });
+    await executor.stop();
+    engine.containers.clear();
+    executor = new Executor(components, { cluster });
+    await carryOut(runHook());
+    expect(hookRecord()).toMatchObject({ state: 'failed', exitCode: null });
+    expect(hookRecord()?.why).toContain('nobody can say how it ended');
+    expect(engine.containers.size).toBe(0);
+  });
+
+  test('that cannot be started is a failure of the rollout, and may be tried again', async () => {
+    engine.failures.set('ensureImage', new TscError('E_IMAGE_NOT_FOUND', 'no such image'));
+    await carryOut(runHook());
+    expect(hookRecord()).toBeUndefined();
+    expect(replica.get(failureKey)?.value).toMatchObject({
+      hook: 'rollout1',
+      why: 'the pre-deploy hook could not be started: no such image',
+    });
+    nowMs += 60_000;
+    executor.execute([runHook()]);
+    await endWith(0);
+    await whenIdle();
+    expect(hookRecord()?.state).toBe('done');
+    expect(replica.get(failureKey)?.value).toBeNull();
   });
 });

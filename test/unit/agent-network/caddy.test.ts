@@ -17,6 +17,8 @@ class FakeMachine {
   readonly events: string[] = [];
   hasImage = true;
   refusal: string | undefined;
+  /** Configurations that hold this text are refused. */
+  refused: string | undefined;
   container: { body: CaddyContainerBody; running: boolean } | undefined;
   loaded: unknown = null;
   #server: Server | undefined;
@@ -82,8 +84,9 @@ class FakeMachine {
         text += chunk.toString();
       });
       request.on('end', () => {
-        if (this.refusal !== undefined) {
-          response.writeHead(400).end(JSON.stringify({ error: this.refusal }));
+        const isRefused = this.refused !== undefined && text.includes(this.refused);
+        if (this.refusal !== undefined || isRefused) {
+          response.writeHead(400).end(JSON.stringify({ error: this.refusal ?? 'not like this' }));
           return;
         }
         this.events.push('load');
@@ -249,4 +252,17 @@ describe('the ingress driver', () => {
     expect(machine.events).toEqual([]);
     await other.stop();
   });
+});
+
+test('one service’s own Caddyfile that is refused costs the others nothing, and is told', async () => {
+  const machine = aMachine();
+  const driver = machine.driver();
+  machine.refused = 'bad';
+  await driver.set(config('bad'), new Map(), config('good'));
+  expect(machine.loaded).toEqual(config('good'));
+  expect(driver.status()).toMatchObject({ isApplied: false, error: { code: 'E_CADDY_REFUSED' } });
+  await driver.set(config('fine'), new Map(), config('good'));
+  expect(machine.loaded).toEqual(config('fine'));
+  expect(driver.status()).toMatchObject({ isApplied: true, error: undefined });
+  await driver.stop();
 });

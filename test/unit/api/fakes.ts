@@ -4,11 +4,12 @@ import { type Duplex, duplexPair } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { ApiComponents, LocalDocker } from '../../../agent/api.ts';
 import { TscError } from '../../../src/lib/errors.ts';
-import type { InfoAnswer } from '../../../src/model/api.ts';
+import type { InfoAnswer, VolumeAnswer } from '../../../src/model/api.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
 import type { GossipStatus } from '../../../src/model/links.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
 import type { MachineView } from '../../../src/model/view.ts';
+import type { WhyAnswer } from '../../../src/model/why.ts';
 
 export const m1 = 'machineone' as MachineId;
 export const m2 = 'machinetwo' as MachineId;
@@ -94,6 +95,17 @@ export interface FakeAgent {
   change(): void;
 }
 
+const aVolumeAnswer: VolumeAnswer = {
+  project: 'shop',
+  volumes: ['shop_data'],
+  services: ['db'],
+  from: 'm1',
+  to: 'm2',
+  sizeBytes: 2_000_000,
+  storedOnCount: 2,
+  notes: [],
+};
+
 /** Components that note what they were asked and answer what the test set. */
 export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
   const listeners = new Set<() => void>();
@@ -120,10 +132,24 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
       },
       gossipStatus: () => aGossipStatus(),
       metrics: () => 'tsc_compose_links 1\n',
+      why: (project, request) => {
+        agent.calls.push(['why', project, request]);
+        return aWhyAnswer(project, request.service);
+      },
       subscribe: (listener) => {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
+      volumes: () => ({
+        moveVolume: async (volume, request) => {
+          agent.calls.push(['move', volume, request]);
+          return aVolumeAnswer;
+        },
+        abandonVolume: async (volume, request) => {
+          agent.calls.push(['abandon', volume, request]);
+          return aVolumeAnswer;
+        },
+      }),
       machineFacts: {
         isHere: async ({ folder }) => ({ isHere: !folder.endsWith('elsewhere') }),
         read: async (paths) => ({ existing: paths, freeDiskBytes: 1, freeMemoryBytes: 1 }),
@@ -213,5 +239,51 @@ export function wire(serve: (stream: Duplex) => void) {
     far.once('close', () => near.destroy());
     serve(far);
     return near;
+  };
+}
+
+/** One replica on m1 that runs, and m2 that may not have one. */
+export function aWhyAnswer(project: string, service: string): WhyAnswer {
+  return {
+    project,
+    service,
+    image: 'busybox',
+    mode: 'replicated',
+    wantedCount: 2,
+    isStopped: false,
+    changes: [{ act: 'up', machine: m1, user: 'me', atMs: 0 }],
+    slots: [
+      {
+        slot: '1',
+        owner: m1,
+        because: 'has it already',
+        waiting: [],
+        containers: [
+          {
+            id: 'id-1',
+            name: `${project}-${service}-1`,
+            machine: m1,
+            state: 'running',
+            ready: true,
+            exitCode: 0,
+            cause: { what: 'run', why: 'the slot is empty', atMs: 1_000 },
+          },
+        ],
+      },
+      { slot: '2', owner: null, because: 'no machine can run it', waiting: [], containers: [] },
+    ],
+    placedSlot: '2',
+    machines: [
+      {
+        machine: m1,
+        refusal: null,
+        costs: [
+          { name: 'replicas', value: 1 },
+          { name: 'rank', value: -(2 ** 47) },
+        ],
+      },
+      { machine: m2, refusal: 'is drained', costs: [] },
+    ],
+    failures: [{ machine: m1, slot: '1', why: 'exited (1)', atMs: 0 }],
   };
 }

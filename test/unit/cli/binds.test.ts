@@ -138,3 +138,25 @@ describe('whether a command runs on the machine of the agent', () => {
     expect(facts.freeMemoryBytes).toBeGreaterThan(0);
   });
 });
+
+describe('x-caddy', () => {
+  const file = (value: string): string =>
+    `services:\n  web:\n    image: busybox\n    x-caddy: ${value}\n`;
+
+  test('that names a file travels with its content', async () => {
+    house.write('compose.yaml', file('./site.caddy'));
+    house.write('site.caddy', 'example.com {\n  respond hi\n}');
+    expect(await house.tsc('up', '--no-wait')).toMatchObject({ code: 0 });
+    const config = 'example.com {\n  respond hi\n}\n';
+    expect(requests[0]?.project.services['web']?.['x-caddy']).toEqual({ config });
+  });
+
+  test('that names no file is refused with its place', async () => {
+    house.write('compose.yaml', file('./nothing'));
+    const result = await house.tsc('up', '--no-wait');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(
+      /compose.yaml:4:5: services.web.x-caddy: .*nothing cannot be read/,
+    );
+  });
+});

@@ -3,7 +3,7 @@ import type { ProjectChanges } from '../../../agent/api-routes.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { OperateRequest, UpAnswer, UpRequest } from '../../../src/model/api.ts';
 import type { ContainerView } from '../../../src/model/view.ts';
-import { aSnapshot, fakeAgent, m2 } from '../api/fakes.ts';
+import { aSnapshot, fakeAgent, m1, m2 } from '../api/fakes.ts';
 import { aContainer, aProject, aService } from './builders.ts';
 import { type Harness, harness } from './harness.ts';
 
@@ -71,6 +71,15 @@ function play(): void {
       house.agent.change();
     }, 60 * index);
   }
+}
+
+/** 200 ms after the agent has taken the change, whenever a busy machine comes to that. */
+function afterAccepted(run: () => void): void {
+  const timer = setInterval(() => {
+    if (requests.length === 0) return;
+    clearInterval(timer);
+    setTimeout(run, 200);
+  }, 20);
 }
 
 function scene(containers: ContainerView[]) {
@@ -184,8 +193,13 @@ describe('up', () => {
       ],
     };
     const result = await house.tsc('up', '--dry-run');
-    expect(result).toMatchObject({ code: 0, stdout: 'm2\n  create web-1: it is missing\n' });
+    expect(result).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/1 +m2 +create web-1: it is missing/),
+    });
     expect(requests[0]?.isDryRun).toBe(true);
+    expect(await house.tsc('plan', '--scale', 'web=2')).toMatchObject({ stdout: result.stdout });
+    expect(requests[1]).toMatchObject({ isDryRun: true, scale: { web: 2 } });
   });
 
   test('sends scale, flags, the chosen services with their dependencies, and contents', async () => {
@@ -281,20 +295,55 @@ configs: { conf: { content: "a=1" } }
 
   test('leaves the rollout alone on Ctrl-C', async () => {
     scenes = [[aContainer('shop-web-1', { ready: false })]];
-    setTimeout(() => process.emit('SIGINT'), 300);
+    afterAccepted(() => process.emit('SIGINT'));
     const result = await house.tsc('up');
     expect(result.code).toBe(130);
     expect(result.stderr).toContain('The rollout goes on without this command; watch it with');
   });
 
+  test('tells the author of a change that another one overruled at the same time', async () => {
+    scenes = [[aContainer('shop-web-1', { ready: false })]];
+    answer = { ...answer, change: 'mine' };
+    const lost = {
+      id: 'mine',
+      author: { machine: m1, user: 'me' },
+      atMs: 0,
+      isDown: false,
+      workingDir: '/shop',
+      winner: { machine: m2, user: 'other' },
+      volumes: {},
+    };
+    setTimeout(() => {
+      const { projects } = scene([aContainer('shop-web-1')]);
+      house.agent.snapshot = aSnapshot({
+        projects: projects.map((project) => ({ ...project, pointerHlc: 9 })),
+        containers: [aContainer('shop-web-1')],
+      });
+      house.agent.change();
+    }, 200);
+    setTimeout(() => {
+      const { projects, containers } = house.agent.snapshot;
+      house.agent.snapshot = aSnapshot({
+        projects: projects.map((project) => ({ ...project, conflicts: [lost] })),
+        containers,
+      });
+      house.agent.change();
+    }, 400);
+    const result = await house.tsc('up');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('another change of the project came in');
+    expect(result.stderr).toMatch(/the up of project shop by me on m1 .* by other on m2/);
+    expect(result.stderr).toContain('To apply it again: tsc-compose up in /shop on m1');
+  });
+
   test('stops waiting when somebody takes the project down', async () => {
     scenes = [[aContainer('shop-web-1', { ready: false })]];
-    setTimeout(() => {
+    afterAccepted(() => {
       house.agent.snapshot = aSnapshot({
         projects: [aProject('shop', [], { isRemoved: true, pointerHlc: 9 })],
       });
       house.agent.change();
-    }, 200);
+    });
     expect(await house.tsc('up')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('project shop was taken down meanwhile'),
@@ -380,6 +429,36 @@ describe('stop, kill and rm', () => {
     const late = await house.tsc('wait', '--timeout', '1');
     expect(late.code).toBe(1);
     expect(late.stderr).toContain('not ready after 1 s');
+  });
+});
+
+describe('why', () => {
+  beforeEach(() => {
+    house.agent.snapshot = scene([aContainer('shop-web-1')]);
+  });
+
+  test('prints the replicas, the machines with their figures, and what refused the others', async () => {
+    const { code, stdout } = await house.tsc('why', 'web');
+    expect(code).toBe(0);
+    expect(stdout).toContain('web of project shop: replicated, 2 wanted');
+    expect(stdout).toContain('up by me on m1');
+    expect(stdout).toMatch(/1 +m1 +has it already +ready +run, .* ago: the slot is empty/);
+    expect(stdout).toMatch(/2 +- +no machine can run it +no container/);
+    expect(stdout).toMatch(/MACHINE +REPLICAS +RANK\nm1 +1 +0\.500\n/);
+    expect(stdout).toContain('m2 may not: is drained');
+    expect(stdout).toMatch(/failed: web-1 on m1, .*: exited \(1\)/);
+  });
+
+  test.each(['shop-web-1', 'web-1'])('takes container %s for its replica', async (name) => {
+    expect((await house.tsc('why', name, '--format', 'json')).code).toBe(0);
+    expect(house.agent.calls).toEqual([['why', 'shop', { service: 'web', slot: '1' }]]);
+  });
+
+  test('of what is not there says what is', async () => {
+    expect(await house.tsc('why', 'nope')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the project has: web'),
+    });
   });
 });
 
@@ -478,10 +557,10 @@ name: shop
 services:
   web:
     image: busybox
-    mac_address: 02:42:ac:11:65:43
+    external_links: [cache]
   other:
     image: busybox
-    blkio_config: { weight: 300 }
+    credential_spec: { file: spec.json }
 `;
 
   test('stop up with their place, before the agent is asked', async () => {
@@ -489,20 +568,20 @@ services:
     const result = await house.tsc('up', '--no-wait');
     expect(result.code).toBe(1);
     expect(result.stderr).toMatch(/^compose\.yaml:6:\d+: services/m);
-    expect(result.stderr).toContain('services.web.mac_address is not supported');
+    expect(result.stderr).toContain('services.web.external_links is not supported');
     expect(result.stderr).toContain('2 keys cannot be carried out; nothing has been changed');
     expect(requests).toEqual([]);
   });
 
   test('that are ignored do not reach the agent', async () => {
     house.write('compose.yaml', refusing);
-    const ignored = ['--ignore', 'services.*.mac_address', '--ignore', 'blkio_config'];
+    const ignored = ['--ignore', 'services.*.external_links', '--ignore', 'credential_spec'];
     expect(await house.tsc('up', '--no-wait', ...ignored)).toMatchObject({ code: 0 });
     expect(requests[0]?.project.services).toMatchObject({
       web: { image: 'busybox' },
       other: { image: 'busybox' },
     });
-    expect(JSON.stringify(requests[0])).not.toMatch(/mac_address|blkio_config/);
+    expect(JSON.stringify(requests[0])).not.toMatch(/external_links|credential_spec/);
   });
 
   test('are translated with one note for each reason', async () => {
@@ -527,9 +606,9 @@ networks:
 
   test('concern only the services that are changed, and may be ignored', async () => {
     house.write('compose.yaml', refusing);
-    const result = await house.tsc('up', '--no-wait', '--ignore', 'mac_address', 'web');
+    const result = await house.tsc('up', '--no-wait', '--ignore', 'external_links', 'web');
     expect(result.code).toBe(0);
-    expect(result.stderr).toContain('services.web.mac_address is left out, as --ignore says');
+    expect(result.stderr).toContain('services.web.external_links is left out, as --ignore says');
     expect(requests).toHaveLength(1);
   });
 
@@ -537,7 +616,7 @@ networks:
     house.write('compose.yaml', refusing);
     const result = await house.tsc('check');
     expect(result.code).toBe(1);
-    expect(result.stdout).toMatch(/services\.web\.mac_address +refused +compose\.yaml:6/);
+    expect(result.stdout).toMatch(/services\.web\.external_links +refused +compose\.yaml:6/);
     expect(result.stdout).not.toContain('services.web.image');
     const all = JSON.parse((await house.tsc('check', '-a', '--format', 'json')).stdout) as object[];
     expect(all).toContainEqual(
