@@ -26,6 +26,7 @@ import type {
   VolumeAnswer,
   VolumeRequest,
 } from '../src/model/api.ts';
+import type { GossipStatus } from '../src/model/links.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 import type { WhyAnswer, WhyRequest } from '../src/model/why.ts';
 
@@ -57,6 +58,8 @@ export interface RouteComponents {
   readonly info: () => InfoAnswer;
   /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
   readonly snapshot: () => Snapshot;
+  /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
+  readonly gossipStatus: () => GossipStatus;
   /** @throws TscError E_CLUSTER_NONE, E_SERVICE_UNKNOWN */
   readonly why: (project: string, request: WhyRequest) => WhyAnswer;
   /** Undefined while this machine belongs to no cluster. */

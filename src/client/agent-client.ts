@@ -24,6 +24,7 @@ import type {
   VolumeAnswer,
   VolumeRequest,
 } from '../model/api.ts';
+import type { GossipStatus } from '../model/links.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { WhyAnswer, WhyRequest } from '../model/why.ts';
 import { questionTimeoutMs } from './limits.ts';
@@ -45,6 +46,11 @@ export class AgentClient {
 
   snapshot(signal?: AbortSignal): Promise<Snapshot> {
     return this.#get<Snapshot>('/v1/snapshot', signal);
+  }
+
+  /** @param machine id or name; the gossip links of its agent */
+  links(machine: string, signal?: AbortSignal): Promise<GossipStatus> {
+    return this.#get<GossipStatus>(`/v1/machines/${encodeURIComponent(machine)}/links/`, signal);
   }
 
   /**

@@ -13,15 +13,19 @@ import {
   announcePerMemberMs,
   announceRefillMs,
   confirmRedialMs,
+  duplicateRedialMs,
   extraLinkMs,
   fullMeshCount,
   hostileBanMs,
   maxAnnounceDelayMs,
   maxRedialMs,
+  maxRivalCount,
   redialMs,
   rejectedRedialMs,
   repairDialCount,
   repairDialMs,
+  rivalMemoryMs,
+  soleLinkMs,
 } from './limits.ts';
 import {
   confirmWindowOf,
@@ -55,6 +59,8 @@ export interface NeighboursComponents {
   readonly publish: (body: LinksBody) => void;
   readonly onLinkUp: (link: Link) => void;
   readonly onLinkGone: (link: Link) => void;
+  /** Another live machine has our identity. */
+  readonly onDuplicate: () => void;
 }
 
 export class Neighbours {
@@ -144,6 +150,7 @@ export class Neighbours {
     if (nowMs < peer.bannedUntilMs) return runtime.close(id, 'hostile');
     const link: Link = { id, peer: machine, isDialler, upMs: nowMs, heardMs: nowMs };
     if (peer.link !== undefined) {
+      this.#noteRival(peer, nowMs);
       if (!isBetterLink(link, peer.link, self)) return runtime.close(id, 'duplicate');
       this.#closeLink(peer.link, 'duplicate');
     }
@@ -182,10 +189,22 @@ export class Neighbours {
     }
     // The other end has the better of two links already; ours is about to come up.
     if (reason !== 'duplicate') countLoss(peer, nowMs);
-    this.#confirm(peer, nowMs);
+    // Again and again, without one that stays: the better ones are not ours.
+    else if (++peer.refusedCount === maxRivalCount) this.#components.onDuplicate();
+    this.#confirm(peer, nowMs, reason === 'duplicate' ? duplicateRedialMs : 0);
   }
 
-  #confirm(peer: Peer, nowMs: number): void {
+  #noteRival(peer: Peer, nowMs: number): void {
+    peer.rivalsMs = [...peer.rivalsMs.filter((at) => nowMs - at < rivalMemoryMs), nowMs];
+    if (peer.rivalsMs.length < maxRivalCount) return;
+    peer.rivalsMs = [];
+    this.#components.runtime.report(
+      `two live machines seem to have the identity of ${peer.machine} (a cloned disk?); ` +
+        'the log of its agent says what to do',
+    );
+  }
+
+  #confirm(peer: Peer, nowMs: number, redialInMs: number): void {
     const { runtime } = this.#components;
     const windowMs = confirmWindowOf(peer, nowMs);
     this.#endConfirm(peer);
@@ -194,7 +213,8 @@ export class Neighbours {
     peer.cancelConfirm = runtime.schedule(windowMs, () => {
       this.#lost(peer, peer.kernelSeenMs !== undefined);
     });
-    this.#dial(peer);
+    if (redialInMs > 0) this.#dialLater(peer, redialInMs);
+    else this.#dial(peer);
   }
 
   #endConfirm(peer: Peer): void {
@@ -266,6 +286,7 @@ export class Neighbours {
     for (const link of this.#links.values()) {
       const silentMs = nowMs - link.heardMs;
       const peer = this.#peer(link.peer);
+      if (nowMs - link.upMs > soleLinkMs) peer.refusedCount = 0;
       if (silentMs > linkTimeoutOf(peer, nowMs)) this.cut(link, 'timeout');
     }
     this.#repairDials(nowMs);

@@ -595,6 +595,9 @@ describe('listings', () => {
     ]);
     expect((await house.tsc('machine', 'ls')).stdout).toMatch(/^NAME .*\nm1 \*/);
     expect((await house.tsc('machine', 'ls', '-q')).stdout).toBe('m1\nm2\n');
+    expect((await house.tsc('machine', 'ls', '--links')).stdout).toMatch(
+      /^MACHINE .*\nm1 +m2 +1\.3ms +1m30s +equal/,
+    );
     expect((await house.tsc('version')).stdout).toContain('agent version 0.1.0');
     expect((await house.tsc('--socket', '/nowhere', 'version')).stdout).toContain('not reachable');
   });
