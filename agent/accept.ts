@@ -7,6 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Dockerode from 'dockerode';
+import { registryOf } from '../src/images/reference.ts';
 import { TscError } from '../src/lib/errors.ts';
 import type { Plan } from '../src/model/action.ts';
 import type {
@@ -31,8 +32,10 @@ import type { View, ViewContext } from '../src/model/view.ts';
 import type { AcceptedUp, AcceptFacts } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
+import { changeId } from '../src/plan/conflict.ts';
 import { foresee } from '../src/plan/foresee.ts';
 import { acceptOperation } from '../src/plan/operate.ts';
+import { placeable, refusal } from '../src/plan/place.ts';
 import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
 import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
 import { buildView } from '../src/view/build-view.ts';
@@ -41,8 +44,10 @@ import { ensureOnTargets, gatherImages } from './accept-images.ts';
 import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
 import { adaptCaddyfile } from './caddy-adapt.ts';
 import { type Copies, copiesOf } from './copies.ts';
+import type { RegistryAuth } from './engine-image.ts';
 import type { Log } from './log.ts';
 import type { ConnectRpc } from './peer-calls.ts';
+import { type RegistryCredentialsKeeper, registryAuth } from './registry-credentials.ts';
 import { abandonVolume, moveVolume, type VolumeMoveComponents } from './volume-moves.ts';
 
 /** 2: with this machine three copies; more would make a change wait for the slowest. */
@@ -64,6 +69,7 @@ export interface AcceptorComponents {
   readonly plan: (view: View) => Plan;
   /** The engine of any machine, through this agent's own API. */
   readonly docker: (machine: MachineId) => Promise<Dockerode>;
+  readonly credentials: Pick<RegistryCredentialsKeeper, 'authFor' | 'replace'>;
   readonly newId: () => string;
   readonly machineFacts: Pick<MachineQuestions, 'read'>;
   readonly connectRpc: ConnectRpc;
@@ -97,6 +103,7 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       const key = recordKey.pointer(project);
       const { hlc } = await replica.write(key, accepted.tombstone);
       for (const operation of accepted.operationsToClear) await this.#clear(operation);
+      await this.#components.credentials.replace(project, {}, []);
       return { hlc, storedOnCount: await this.#stored(view, key, hlc) };
     });
   }
@@ -180,7 +187,18 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
   async #up(project: string, request: UpRequest, signal: AbortSignal): Promise<UpAnswer> {
     await this.#settled(signal);
     const first = this.#view();
-    const newId = this.#components.newId;
+    const { newId, credentials } = this.#components;
+    const given = request.credentials ?? {};
+    const imageComponents = {
+      ...this.#components,
+      authFor: (reference: string): RegistryAuth | undefined => {
+        const registry = registryOf(reference) ?? '';
+        const mine = given[registry];
+        return mine === undefined
+          ? credentials.authFor(project, reference)
+          : registryAuth(registry, mine);
+      },
+    };
     // What can be refused without asking anybody is refused at once.
     const draft = acceptUp(first, request, { ...this.#facts(first), images: {}, newId });
     const services = Object.keys(draft.pointer.services).filter(
@@ -194,7 +212,7 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
         first,
         request.project,
         { services, mayPull: !request.isDryRun },
-        this.#components,
+        imageComponents,
       ),
       gatherFacts(first, pathsToLookFor(services, request), this.#components),
     ]);
@@ -207,9 +225,9 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
     };
     let accepted = acceptUp(this.#view(), request, facts);
     if (!request.isDryRun) {
-      const targets = targetsOf(accepted);
+      const targets = targetsOf(first, request.project, accepted);
       await Promise.all([
-        ensureOnTargets(first, request.project, targets, images, this.#components),
+        ensureOnTargets(first, request.project, targets, images, imageComponents),
         this.#components.copies.spread(copiesOf(request.project, services), [
           ...new Set([...targets.values()].flatMap((ids) => [...ids])),
         ]),
@@ -221,12 +239,19 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
     accepted = acceptUp(view, request, facts);
     const allNotes = [...notes, ...images.notes, ...accepted.notes];
     if (request.isDryRun) return this.#dryRun(view, project, accepted, allNotes);
+    const kept = [...(view.projects.get(project)?.services.values() ?? [])]
+      .filter(({ name }) => accepted.pointer.services[name] !== undefined)
+      .map(({ spec }) => spec.image);
+    const wanted = Object.values(request.project.services).map(({ image }) => image);
+    const references = [...kept, ...wanted].filter((image) => image !== undefined);
+    await credentials.replace(project, given, references);
     const pointerHlc = await this.#write(project, accepted);
     this.#components.log.info('accepted a change', { project, changed: accepted.changed.join() });
     return {
       ...answerOf(view, accepted),
       notes: allNotes,
       pointerHlc,
+      change: changeId(accepted.pointer),
       storedOnCount: await this.#stored(view, recordKey.pointer(project), pointerHlc),
     };
   }
@@ -386,13 +411,23 @@ function answerOf(view: View, accepted: AcceptedUp) {
   };
 }
 
-/** Where the changed services are placed. */
-function targetsOf(accepted: AcceptedUp): ReadonlyMap<string, ReadonlySet<MachineId>> {
+/** Where the changed services are placed; a global one is wherever it may be. */
+function targetsOf(
+  view: View,
+  project: Project,
+  accepted: AcceptedUp,
+): ReadonlyMap<string, ReadonlySet<MachineId>> {
   return new Map(
-    accepted.changed.map((name) => [
-      name,
-      new Set(Object.values(accepted.pointer.services[name]?.slots ?? {})),
-    ]),
+    accepted.changed.map((name) => {
+      const image = accepted.revision.record.images[name];
+      const place = placeable(project.name, name, { definition: project, image, bound: undefined });
+      const machines =
+        place.mode === 'global'
+          ? [...view.machines.values()].filter((m) => refusal(place, m) === undefined)
+          : [];
+      const slots = Object.values(accepted.pointer.services[name]?.slots ?? {});
+      return [name, new Set([...slots, ...machines.map(({ id }) => id)])];
+    }),
   );
 }
 

@@ -19,6 +19,7 @@ import type { Snapshot } from '../src/model/snapshot.ts';
 import { planVersion } from '../src/plan/limits.ts';
 import { plan } from '../src/plan/plan.ts';
 import { idleLocalState } from '../src/plan/steps.ts';
+import { explain } from '../src/plan/why.ts';
 import { Acceptor } from './accept.ts';
 import { ApiServer } from './api.ts';
 import { noCluster } from './api-routes.ts';
@@ -152,6 +153,8 @@ export class Agent {
       {
         info: () => this.#info(),
         snapshot: () => this.#snapshot(),
+        why: (project, request) =>
+          explain(this.#cluster().view(), project, request, (view) => plan(view, idleLocalState)),
         subscribe: (listener) => {
           this.#watchers.add(listener);
           return () => this.#watchers.delete(listener);
@@ -226,6 +229,7 @@ export class Agent {
       viewContext: () => parts.viewContext(),
       plan: (view) => plan(view, idleLocalState),
       docker: (machine: MachineId) => ownClient.docker(machine),
+      credentials: parts.credentials,
       newId: () => randomBytes(6).toString('hex'),
       machineFacts: this.#machineFacts,
       connectRpc: (machine) => this.#meshClient.connectRpc(machine),
@@ -255,9 +259,14 @@ export class Agent {
   }
 
   #snapshot(): Snapshot {
+    return this.#cluster().snapshot();
+  }
+
+  /** @throws TscError E_CLUSTER_NONE, E_AGENT_STARTING */
+  #cluster(): ClusterParts {
     if (this.#parts === undefined)
       throw this.#replica.cluster === undefined ? noCluster() : starting();
-    return this.#parts.snapshot();
+    return this.#parts;
   }
 
   /** What this machine says of itself. Endpoints: declared ones first, then known, then its own. */

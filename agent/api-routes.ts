@@ -15,6 +15,7 @@ import type {
   JoinRequest,
   OperateAnswer,
   OperateRequest,
+  RegistryCredentials,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -23,6 +24,7 @@ import type {
   VolumeRequest,
 } from '../src/model/api.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
+import type { WhyAnswer, WhyRequest } from '../src/model/why.ts';
 
 /** What changes projects; agent/accept.ts. */
 export interface ProjectChanges {
@@ -49,6 +51,8 @@ export interface RouteComponents {
   readonly info: () => InfoAnswer;
   /** @throws TscError E_CLUSTER_NONE while this machine belongs to no cluster */
   readonly snapshot: () => Snapshot;
+  /** @throws TscError E_CLUSTER_NONE, E_SERVICE_UNKNOWN */
+  readonly why: (project: string, request: WhyRequest) => WhyAnswer;
   /** Undefined while this machine belongs to no cluster. */
   readonly projects: () => ProjectChanges | undefined;
   /** As `projects`. */
@@ -109,6 +113,13 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       pattern: /^\/v1\/snapshot$/,
       isForPeers: true,
       handle: () => components.snapshot(),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/why$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        components.why(projectName(project), whyRequest(body)),
     },
     {
       method: 'POST',
@@ -233,6 +244,7 @@ function upRequest(name: string, body: unknown): UpRequest {
     ...(fields.relativeBinds === undefined
       ? {}
       : { relativeBinds: strings(fields, 'relativeBinds') }),
+    ...(fields.credentials === undefined ? {} : { credentials: credentials(fields) }),
   };
 }
 
@@ -252,6 +264,18 @@ function hereRequest(body: unknown): HereRequest {
     identity: text(fields, 'identity'),
     ...(typeof token === 'string' ? { token } : {}),
   };
+}
+
+function credentials(fields: Fields): Readonly<Record<string, RegistryCredentials>> {
+  const entries = Object.entries(fieldsOf(fields.credentials));
+  return Object.fromEntries(
+    entries.map(([registry, value]) => {
+      const { identityToken, ...named } = fieldsOf(value);
+      const given = { username: text(named, 'username'), password: text(named, 'password') };
+      const hasToken = typeof identityToken === 'string';
+      return [registry, { ...given, ...(hasToken ? { identityToken } : {}) }];
+    }),
+  );
 }
 
 function downRequest(body: unknown): DownRequest {
@@ -291,6 +315,15 @@ function operateRequest(body: unknown): OperateRequest {
     withoutDependents: fields.withoutDependents === true,
     stopsFirst: fields.stopsFirst === true,
     withVolumes: fields.withVolumes === true,
+  };
+}
+
+function whyRequest(body: unknown): WhyRequest {
+  const fields = fieldsOf(body);
+  const { slot } = fields;
+  return {
+    service: text(fields, 'service'),
+    ...(typeof slot === 'string' ? { slot } : {}),
   };
 }
 

@@ -41,6 +41,7 @@ import { NftablesDriver } from './nftables.ts';
 import { Observer } from './observer.ts';
 import type { AgentOptions } from './options.ts';
 import { allAccept } from './readiness-probe.ts';
+import { RegistryCredentialsKeeper } from './registry-credentials.ts';
 import type { AgentReplica } from './replica.ts';
 import { WireguardDriver } from './wireguard.ts';
 
@@ -65,6 +66,8 @@ const collectCopiesMs = 600_000;
 
 export class ClusterParts {
   readonly cluster: ClusterId;
+  /** Registry credentials that travelled here. */
+  readonly credentials: RegistryCredentialsKeeper;
   readonly #components: ClusterPartsComponents;
   readonly #wireguard: WireguardDriver;
   readonly #mesh: LatestWins<View>;
@@ -143,6 +146,10 @@ export class ClusterParts {
         );
       }),
     ];
+    this.credentials = new RegistryCredentialsKeeper(
+      { replica, identity, view: () => this.view(), log: log.part('credentials') },
+      { cluster },
+    );
     this.#conflicts = new ConflictWatch({ replica, log: log.part('conflicts') });
     this.#observer = new Observer(
       {
@@ -178,6 +185,7 @@ export class ClusterParts {
           const own = this.#own();
           return own && renderResolvConf(own, service.spec, searchDomains());
         },
+        registryAuth: (project, reference) => this.credentials.awaitAuth(project, reference),
         observer: this.#observer,
         replica,
         view: () => this.#evaluator.view(),
@@ -243,6 +251,7 @@ export class ClusterParts {
     this.#unsubscribe = this.#components.replica.subscribe(() => this.#evaluator.markDirty());
     this.#isStarted = true;
     this.#conflicts.start();
+    this.credentials.start();
     this.#ensureNetwork();
     this.#evaluator.markDirty();
   }
@@ -253,6 +262,7 @@ export class ClusterParts {
     this.#evaluator.stop();
     this.#observer.stop();
     this.#conflicts.stop();
+    this.credentials.stop();
     await this.#executor.stop();
     await Promise.all(this.#drivers.map((driver) => driver.stop()));
     await this.#wireguard.stop();

@@ -21,7 +21,7 @@ import { hasPostStart, runHooks } from './container-hooks.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import type { EngineCalls, VolumeSpec } from './engine.ts';
 import { isNameTaken } from './engine-errors.ts';
-import type { RegistryAuth } from './engine-image.ts';
+import { digestFor, type RegistryAuth } from './engine-image.ts';
 import type { NetworkSpec } from './engine-network.ts';
 import type { ContainerFiles, ContainerKey } from './files.ts';
 import type { Log } from './log.ts';
@@ -37,8 +37,8 @@ export interface ContainerStartComponents {
   readonly resolvConf: (service: ServiceView) => string | undefined;
   /** Keeps a container out of traffic that runs already, because its hooks do. */
   readonly setStarting: (id: string, isStarting: boolean) => void;
-  /** Credentials for the registry of an image, if the machine has any. */
-  readonly registryAuth?: (reference: string) => Promise<RegistryAuth | undefined>;
+  /** Credentials of a project for the registry of an image, if the machine has any. */
+  readonly registryAuth?: (project: string, reference: string) => Promise<RegistryAuth | undefined>;
   readonly log: Log;
 }
 
@@ -103,13 +103,15 @@ export async function containerBody(
   const { apiVersion } = await engine.version();
   sayGaps(service, apiVersion, log);
   const { spec, definition, revision } = service;
-  const reference = revision.images[service.name]?.reference ?? spec.image ?? '';
-  const auth = await components.registryAuth?.(reference);
+  const resolved = revision.images[service.name];
+  const reference = resolved?.reference ?? spec.image ?? '';
+  const auth = await components.registryAuth?.(service.project, reference);
   const image = await engine.ensureImage({
     reference,
     policy: spec.pull_policy,
     platform: spec.platform,
-    resolvedId: revision.images[service.name]?.ids[machine.platform],
+    resolvedId: resolved?.ids[machine.platform],
+    digest: digestFor(resolved, machine.platform),
     ...(auth === undefined ? {} : { auth }),
   });
   await requirePaths(order);

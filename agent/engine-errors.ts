@@ -74,6 +74,15 @@ export function isEngineDown(error: unknown): boolean {
   );
 }
 
+/** A registry that wants other credentials, or any; the engine passes its words on. */
+export function isRegistryRefusal(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const words = `${error.message} ${partsOf(error).message}`;
+  const isRefusal = /unauthorized|authentication required|no basic auth credentials/i.test(words);
+  // Docker Hub says this of names that do not exist as well.
+  return isRefusal && !/repository does not exist/i.test(words);
+}
+
 /** HTTP status of the engine's answer; undefined when there was none. */
 export function statusOfCause(cause: unknown): number | undefined {
   return partsOf(cause).statusCode;

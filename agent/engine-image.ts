@@ -1,10 +1,12 @@
 /**
- * Making an image available on this machine. What is local comes first, because a registry that is
+ * Making an image available on a machine. What is local comes first, because a registry that is
  * slow or away must not delay a container whose image is here; only then it is pulled. The policy
  * is Compose's `pull_policy`. Every failure says which image is missing on which machine.
  */
 import type Docker from 'dockerode';
+import { parseReference, pinnedReference } from '../src/images/reference.ts';
 import { TscError } from '../src/lib/errors.ts';
+import type { ResolvedImage } from '../src/model/record.ts';
 import { engineError, statusOfCause } from './engine-errors.ts';
 import type { Log } from './log.ts';
 
@@ -18,6 +20,10 @@ export interface ImageRequest {
   readonly platform: string | undefined;
   /** What the tag meant when the change was accepted; used when it is here. */
   readonly resolvedId: string | undefined;
+  /** What a registry called it then: pulled by that, the tag may have moved since. */
+  readonly digest?: string | undefined;
+  /** The name is given to the image also when it means another one here. */
+  readonly movesTag?: boolean;
   readonly machineName: string;
   readonly auth?: RegistryAuth;
   readonly onProgress?: (progress: PullProgress) => void;
@@ -27,6 +33,8 @@ export interface RegistryAuth {
   readonly username: string;
   readonly password: string;
   readonly serveraddress: string;
+  /** Instead of name and password. */
+  readonly identitytoken?: string;
 }
 
 export interface PullProgress {
@@ -41,6 +49,12 @@ export interface LocalImage {
   readonly id: string;
   /** What to create containers from. */
   readonly createFrom: string;
+}
+
+/** The digest of an image for a machine; a variant of a platform ("/v8") has that of its like. */
+export function digestFor(image: ResolvedImage | undefined, platform: string): string | undefined {
+  const digests = image?.digests ?? {};
+  return digests[platform] ?? Object.values(digests)[0];
 }
 
 /**
@@ -61,11 +75,12 @@ export async function ensureImage(
       return { id, createFrom: named === id ? reference : id };
     }
   }
+  if (request.digest !== undefined) return ensurePinned(docker, request, request.digest);
   const local = await localId(docker, reference);
   if (local !== undefined && policy !== 'always') return { id: local, createFrom: reference };
   if (policy === 'never' || policy === 'build') throw notFound(request, `pull_policy is ${policy}`);
   try {
-    await pull(docker, request);
+    await pull(docker, request, withTag(reference));
   } catch (cause) {
     const error = engineError(cause, `pull ${reference}`);
     if (local === undefined) throw notFound(request, error.message, cause);
@@ -75,6 +90,40 @@ export async function ensureImage(
   const pulled = await localId(docker, reference);
   if (pulled === undefined) throw notFound(request, 'it was pulled for another platform');
   return { id: pulled, createFrom: reference };
+}
+
+/**
+ * Exactly the content that the change was accepted with, whatever the tag means by now.
+ * @throws TscError E_IMAGE_NOT_FOUND
+ */
+async function ensurePinned(
+  docker: Docker,
+  request: ImageRequest,
+  digest: string,
+): Promise<LocalImage> {
+  const { reference, policy } = request;
+  const pinned = pinnedReference(reference, digest);
+  if (pinned === undefined) throw notFound(request, 'its name can have no digest');
+  let id = await localId(docker, pinned);
+  if (id === undefined) {
+    if (policy === 'never' || policy === 'build') {
+      throw notFound(request, `pull_policy is ${policy}`);
+    }
+    try {
+      await pull(docker, request, pinned);
+    } catch (cause) {
+      throw notFound(request, engineError(cause, `pull ${pinned}`).message, cause);
+    }
+    id = await localId(docker, pinned);
+  }
+  if (id === undefined) throw notFound(request, 'it was pulled for another platform');
+  let named = await localId(docker, reference);
+  const tag = parseReference(reference);
+  if (named !== id && tag !== undefined && (named === undefined || request.movesTag === true)) {
+    await docker.getImage(id).tag({ repo: tag.repository, tag: tag.tag });
+    named = id;
+  }
+  return { id, createFrom: named === id ? reference : pinned };
 }
 
 async function localId(docker: Docker, reference: string): Promise<string | undefined> {
@@ -87,12 +136,12 @@ async function localId(docker: Docker, reference: string): Promise<string | unde
   }
 }
 
-async function pull(docker: Docker, request: ImageRequest): Promise<void> {
+async function pull(docker: Docker, request: ImageRequest, name: string): Promise<void> {
   const stall = new AbortController();
   let timer = setTimeout(() => stall.abort(), pullStallMs);
   try {
     const stream = await docker.createImage(request.auth ?? {}, {
-      fromImage: withTag(request.reference),
+      fromImage: name,
       ...(request.platform === undefined ? {} : { platform: request.platform }),
       abortSignal: stall.signal,
     });

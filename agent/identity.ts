@@ -13,12 +13,12 @@ import {
 } from 'node:crypto';
 import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { x25519 } from '@noble/curves/ed25519.js';
 import { machineIdOf } from '../src/gossip/admission.ts';
 import type { Signer, Verify } from '../src/gossip/runtime.ts';
 import { TscError } from '../src/lib/errors.ts';
 import { meshIp } from '../src/lib/mesh-address.ts';
 import type { MachineId } from '../src/model/ids.ts';
+import { unseal } from './seal.ts';
 
 export interface Identity extends Signer {
   readonly machine: MachineId;
@@ -26,6 +26,11 @@ export interface Identity extends Signer {
   readonly wgPrivateKey: string;
   /** The fd…/128 of this machine. */
   readonly meshIp: string;
+  /**
+   * Opens what was sealed for this machine (seal.ts).
+   * @throws TscError E_SEAL_BROKEN
+   */
+  readonly unseal: (context: string, sealed: string) => Buffer;
 }
 
 /** The file's content; all values are base64 of 32 raw bytes. */
@@ -37,6 +42,8 @@ interface IdentityFile {
 
 /** PKCS #8 header of a raw Ed25519 seed (RFC 8410). */
 const pkcs8Header = Buffer.from('302e020100300506032b657004220420', 'hex');
+/** PKCS #8 header of a raw X25519 key (RFC 8410). */
+const x25519Pkcs8Header = Buffer.from('302e020100300506032b656e04220420', 'hex');
 /** SubjectPublicKeyInfo header of a raw Ed25519 public key (RFC 8410). */
 const spkiHeader = Buffer.from('302a300506032b6570032100', 'hex');
 /** Keys of this many machines stay parsed. */
@@ -53,18 +60,20 @@ export async function loadIdentity(dataDir: string): Promise<Identity> {
     throw new TscError('E_IDENTITY_FILE', `${path} cannot be read`, { cause: error });
   });
   if (text !== undefined) return identityFrom(parseFile(path, text));
-  const file = newIdentityFile();
+  const file = await newIdentityFile();
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await writeFileDurably(path, `${JSON.stringify(file)}\n`);
   return identityFrom(file);
 }
 
 /** A fresh identity that is kept nowhere; for tests and tools. */
-export function createIdentity(): Identity {
-  return identityFrom(newIdentityFile());
+export async function createIdentity(): Promise<Identity> {
+  return identityFrom(await newIdentityFile());
 }
 
-function newIdentityFile(): IdentityFile {
+async function newIdentityFile(): Promise<IdentityFile> {
+  // Loaded for the first start only: its tables are 13 MB in the memory of every later one.
+  const { x25519 } = await import('@noble/curves/ed25519.js');
   const { privateKey } = generateKeyPairSync('ed25519');
   const der = privateKey.export({ format: 'der', type: 'pkcs8' });
   const wgSecret = x25519.utils.randomSecretKey();
@@ -101,13 +110,9 @@ function brokenFile(path: string, cause: unknown): TscError {
 }
 
 function identityFrom({ signingSeed, wgPrivateKey }: IdentityFile): Identity {
-  const der = Buffer.concat([pkcs8Header, Buffer.from(signingSeed, 'base64')]);
-  const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
-  const publicKey = spki.subarray(spkiHeader.length).toString('base64');
-  const wgPublicKey = Buffer.from(
-    x25519.getPublicKey(new Uint8Array(Buffer.from(wgPrivateKey, 'base64'))),
-  ).toString('base64');
+  const privateKey = privateKeyFrom(pkcs8Header, signingSeed);
+  const publicKey = publicHalf(privateKey);
+  const wgPublicKey = x25519PublicKey(wgPrivateKey);
   return {
     machine: machineIdOf(publicKey),
     publicKey,
@@ -115,7 +120,26 @@ function identityFrom({ signingSeed, wgPrivateKey }: IdentityFile): Identity {
     wgPrivateKey,
     meshIp: meshIp(wgPublicKey),
     sign: (bytes) => sign(null, bytes, privateKey),
+    unseal: (context, sealed) =>
+      unseal(new Uint8Array(Buffer.from(signingSeed, 'base64')), context, sealed),
   };
+}
+
+/** The public half of a WireGuard key; both base64. */
+export function x25519PublicKey(privateKey: string): string {
+  return publicHalf(privateKeyFrom(x25519Pkcs8Header, privateKey));
+}
+
+/** @param secret base64 of the raw 32 bytes */
+function privateKeyFrom(header: Buffer, secret: string): KeyObject {
+  const der = Buffer.concat([header, Buffer.from(secret, 'base64')]);
+  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+}
+
+/** Base64 of the raw 32 bytes. */
+function publicHalf(privateKey: KeyObject): string {
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  return spki.subarray(spkiHeader.length).toString('base64');
 }
 
 /** Makes a `Verify` that keeps parsed keys. */

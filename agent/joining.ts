@@ -7,7 +7,6 @@
  */
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { x25519 } from '@noble/curves/ed25519.js';
 import type { MachineFacts } from '../src/gossip/admission.ts';
 import { TscError } from '../src/lib/errors.ts';
 import { meshIp } from '../src/lib/mesh-address.ts';
@@ -16,7 +15,7 @@ import { meshPort } from '../src/model/names.ts';
 import type { MachineRecord } from '../src/model/record.ts';
 import { type ExtraPeer, meshMtu } from '../src/render/mesh.ts';
 import type { ClusterChanges } from './api-routes.ts';
-import type { Identity } from './identity.ts';
+import { type Identity, x25519PublicKey } from './identity.ts';
 import type { Log } from './log.ts';
 import type { AgentReplica, JoinAnswer } from './replica.ts';
 import {
@@ -190,9 +189,7 @@ export class Joining implements ClusterChanges {
     work: (post: (body: JoinBody) => Promise<unknown>) => Promise<void>,
   ): Promise<void> {
     const { runDir, log } = this.#components;
-    const oneTimeIp = meshIp(
-      Buffer.from(x25519.getPublicKey(Buffer.from(token.oneTimeKey, 'base64'))).toString('base64'),
-    );
+    const oneTimeIp = meshIp(x25519PublicKey(token.oneTimeKey));
     const { issuer } = token;
     const driver = new WireguardDriver({
       privateKey: token.oneTimeKey,

@@ -6,9 +6,10 @@ var path = require('path');
 
 /**
  * Starts a program of this package.
- * name: as the user typed it; entry: its built file, which exports run(argv, version).
+ * name: as the user typed it; entry: its built file, which exports run(argv, version);
+ * flags: what Node is to be started with.
  */
-module.exports = function start(name, entry) {
+module.exports = function start(name, entry, flags) {
   var found = process.versions.node;
   if (parseInt(found, 10) < 24) {
     process.stderr.write(name + ' needs Node >= 24, found v' + found + '\n');
@@ -25,6 +26,11 @@ module.exports = function start(name, entry) {
   if (!fs.existsSync(file)) {
     process.stderr.write(name + ' has not been built here; run: npm run build\n');
     process.exit(1);
+  }
+  if (flags && process.execve && !process.execArgv.includes(flags[0])) {
+    // The same process once more, so that its id and who waits for it stay.
+    var again = [process.execPath].concat(process.execArgv, flags, process.argv.slice(1));
+    process.execve(process.execPath, again, process.env);
   }
   var loader = require('module');
   if (loader.enableCompileCache) loader.enableCompileCache();

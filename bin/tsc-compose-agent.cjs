@@ -1,3 +1,3 @@
 #!/usr/bin/env node
 'use strict';
-require('./stub.cjs')('tsc-compose-agent', 'dist/agent/main.js');
+require('./stub.cjs')('tsc-compose-agent', 'dist/agent/main.js', require('./agent-flags.cjs'));

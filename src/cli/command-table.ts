@@ -18,6 +18,11 @@ export const commandTable: readonly CommandEntry[] = [
     () => import('./commands/up.ts'),
   ),
   entry(
+    'plan',
+    'Show what up would do, step by step, and change nothing',
+    () => import('./commands/plan.ts'),
+  ),
+  entry(
     'down',
     'Stop and remove the containers of the project',
     () => import('./commands/down.ts'),
@@ -45,6 +50,11 @@ export const commandTable: readonly CommandEntry[] = [
     'wait',
     'Wait for the rollout, or until services have ended',
     () => import('./commands/wait.ts'),
+  ),
+  entry(
+    'why',
+    'Explain a service or a container: where, why there, what it waits for',
+    () => import('./commands/why.ts'),
   ),
   entry('config', 'Print the project as it was understood', () => import('./commands/config.ts'), [
     'convert',

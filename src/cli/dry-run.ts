@@ -1,25 +1,56 @@
-/** The steps of `up --dry-run`, by machine. Pure. */
+/** The steps of `plan` and `up --dry-run`, in the order in which they are expected. Pure. */
 import type { PlannedStep } from '../model/api.ts';
-import type { MachineId } from '../model/ids.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { machineName } from './ps-rows.ts';
+import { formatTable } from './table.ts';
 
 /** @returns lines for stdout; says so when there is nothing to do */
-export function dryRunLines(steps: readonly PlannedStep[], snapshot: Snapshot): readonly string[] {
+export function dryRunLines(
+  steps: readonly PlannedStep[],
+  snapshot: Snapshot,
+  project: string,
+): readonly string[] {
   if (steps.length === 0) return ['Nothing to do.'];
-  const byMachine = new Map<MachineId, PlannedStep[]>();
-  for (const step of steps) {
-    byMachine.set(step.machine, [...(byMachine.get(step.machine) ?? []), step]);
-  }
-  return [...byMachine]
-    .map(([machine, list]) => [machineName(snapshot, machine), list] as const)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .flatMap(([name, list]) => [name, ...list.map((step) => `  ${stepText(step, snapshot)}`)]);
+  const rows = steps.map((step, index) => {
+    const { machine, replica } = step;
+    const ready = replica === undefined ? '' : `${replica.leastReady} of ${replica.wanted}`;
+    return [`${index + 1}`, machineName(snapshot, machine), stepText(step, snapshot), ready];
+  });
+  return [
+    ...formatTable(['STEP', 'MACHINE', 'DOES', 'READY'], rows),
+    ...leastLines(steps, snapshot, project),
+  ];
 }
 
-function stepText({ action }: PlannedStep, snapshot: Snapshot): string {
+/** How far services that are ready now go down on the way. */
+function leastLines(
+  steps: readonly PlannedStep[],
+  snapshot: Snapshot,
+  project: string,
+): readonly string[] {
+  const least = new Map<string, { readonly ready: number; readonly wanted: number }>();
+  for (const { replica } of steps) {
+    if (replica === undefined) continue;
+    const { service, leastReady, wanted } = replica;
+    const before = least.get(service)?.ready ?? Number.POSITIVE_INFINITY;
+    least.set(service, { ready: Math.min(before, leastReady), wanted });
+  }
+  const isServing = (service: string): boolean =>
+    snapshot.containers.some((c) => c.project === project && c.service === service && c.ready);
+  return [...least]
+    .filter(([service]) => isServing(service))
+    .map(([service, { ready, wanted }]) =>
+      ready === 0
+        ? `${service}: for a moment no replica is ready.`
+        : `${service}: never fewer than ${ready} of ${wanted} ready.`,
+    );
+}
+
+function stepText({ action, replica }: PlannedStep, snapshot: Snapshot): string {
   const nameOf = (id: string): string =>
-    snapshot.containers.find((container) => container.id === id)?.name ?? id.slice(0, 12);
+    snapshot.containers.find((container) => container.id === id)?.name ??
+    // One that an earlier step makes.
+    (replica === undefined ? id.slice(0, 12) : `${replica.service}-${replica.slot}`);
   switch (action.name) {
     case 'run':
       return `create ${action.arguments.service}-${action.arguments.slot}: ${action.reason}`;
@@ -33,7 +64,7 @@ function stepText({ action }: PlannedStep, snapshot: Snapshot): string {
     case 'remove':
       return `${action.name} ${nameOf(action.arguments.containerId)}: ${action.reason}`;
     case 'rename':
-      return `rename ${nameOf(action.arguments.containerId)} to ${action.arguments.name}`;
+      return `name a container ${action.arguments.name}: ${action.reason}`;
     case 'removeVolume':
       return `remove volume ${action.arguments.volume}: ${action.reason}`;
     case 'writeVerdict':

@@ -5,6 +5,7 @@
  */
 import { TscError } from '../lib/errors.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import { conflictLines } from '../plan/conflict.ts';
 import type { RolloutStatus } from '../plan/rollout-status.ts';
 import { rolloutStatus } from '../plan/rollout-status.ts';
 import type { Cli } from './cli.ts';
@@ -12,12 +13,15 @@ import { exitCode, say } from './cli.ts';
 import { painter } from './colour.ts';
 import { failureLines } from './failures.ts';
 import { lineView } from './line-view.ts';
+import { machineName } from './ps-rows.ts';
 
 export interface FollowedRollout {
   readonly project: string;
   readonly services: readonly string[];
   /** The change to wait for; 0 when any state of the project will do. */
   readonly pointerHlc: number;
+  /** The name of that change, by which it is known when another one overruled it. */
+  readonly change?: string;
   /** How things stood before the change. */
   readonly before: Snapshot;
   /** Undefined: as long as it takes. */
@@ -40,6 +44,9 @@ export interface FollowResult {
 /** 1 s: some states are over by time alone, without any event. */
 const lookAgainMs = 1_000;
 
+/** 1 s: by then an agent has written down that a change was overruled by the one that came in. */
+const overruledMs = 1_000;
+
 /** @returns the exit code and the last snapshot; has said everything but the success */
 export async function followRollout(cli: Cli, rollout: FollowedRollout): Promise<FollowResult> {
   const view = await makeView(cli, rollout);
@@ -50,9 +57,16 @@ export async function followRollout(cli: Cli, rollout: FollowedRollout): Promise
   let status: RolloutStatus = { state: 'progressing', lines: [], failures: [] };
   let seenAtMs = 0;
   let failure: unknown;
+  let replacedAtMs = 0;
   const look = (nowMs: number): void => {
     try {
+      refuseOverruled(snapshot, rollout);
       status = statusOf({ ...snapshot, nowMs }, rollout);
+      if (isReplaced(snapshot, rollout)) {
+        if (replacedAtMs === 0) view.note('another change of the project came in: it is followed');
+        replacedAtMs ||= nowMs;
+        if (nowMs < replacedAtMs + overruledMs) status = { ...status, state: 'progressing' };
+      }
       view.update(snapshot, status);
     } catch (error) {
       failure = error;
@@ -83,6 +97,21 @@ export async function followRollout(cli: Cli, rollout: FollowedRollout): Promise
   }
   if (failure !== undefined) throw failure;
   return { snapshot, code: conclude(cli, rollout, { snapshot, status }) };
+}
+
+/** Whether the project has moved on to a later change than the one that is followed. */
+function isReplaced({ projects }: Snapshot, { project, change, pointerHlc }: FollowedRollout) {
+  const found = projects.find(({ name }) => name === project);
+  return change !== undefined && found !== undefined && found.pointerHlc > pointerHlc;
+}
+
+/** Two changes at the same time: the author of the one that lost is told, here and now. */
+function refuseOverruled(snapshot: Snapshot, { project, change }: FollowedRollout): void {
+  const found = snapshot.projects.find(({ name }) => name === project);
+  const lost = found?.conflicts.find(({ id }) => id === change);
+  if (lost === undefined) return;
+  const [what = '', ...rest] = conflictLines(project, lost, (id) => machineName(snapshot, id));
+  throw new TscError('E_PROJECT_OVERRULED', what, { hint: rest.join('\n  ') });
 }
 
 function statusOf(snapshot: Snapshot, rollout: FollowedRollout): RolloutStatus {

@@ -34,14 +34,17 @@ export async function operate(cli: Cli, request: Omit<OperateRequest, 'user'>): 
 
 /**
  * Prints what changes in the project until the condition holds.
- * @returns the exit code: 130 when the user left before
+ * @param timeoutMs undefined: as long as it takes
+ * @returns the exit code: 130 when the user left before, 1 when the time was over
  */
 export async function untilSeen(
   cli: Cli,
   { project, before }: Operated,
   isOver: (snapshot: Snapshot) => boolean,
+  timeoutMs?: number,
 ): Promise<number> {
   const done = new AbortController();
+  const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
   let last = before;
   await cli.client.watch(
     (snapshot) => {
@@ -51,9 +54,13 @@ export async function untilSeen(
       last = snapshot;
       if (isOver(snapshot)) done.abort();
     },
-    AbortSignal.any([cli.signal, done.signal]),
+    AbortSignal.any([cli.signal, done.signal, ...(timeout === undefined ? [] : [timeout])]),
   );
   if (done.signal.aborted) return exitCode.ok;
+  if (!cli.signal.aborted) {
+    say(cli.io.stderr, `Not over after ${(timeoutMs ?? 0) / 1000} s; the machines go on with it.`);
+    return exitCode.failed;
+  }
   say(cli.io.stderr, 'The machines go on without this command; see: tsc-compose ps -a');
   return exitCode.interrupted;
 }

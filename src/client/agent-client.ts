@@ -22,6 +22,7 @@ import type {
   VolumeRequest,
 } from '../model/api.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import type { WhyAnswer, WhyRequest } from '../model/why.ts';
 import { questionTimeoutMs } from './limits.ts';
 import type { JsonRequest } from './request.ts';
 import type { WatchOptions } from './watch.ts';
@@ -96,6 +97,12 @@ export class AgentClient {
       if (error instanceof TscError && error.code === 'E_ROUTE_NOT_FOUND') return true;
       throw error;
     }
+  }
+
+  /** Why a service, or one replica of it, is as it is. */
+  why(project: string, request: WhyRequest, signal?: AbortSignal): Promise<WhyAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/why`;
+    return this.#post<WhyAnswer>(path, request, signal);
   }
 
   /** `stop`, `start`, `restart`, `kill` and `rm`. */

@@ -126,14 +126,7 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
 
   // What a service needs and offers.
   ...each('services.*', 'depends_on depends_on.*', 'members'),
-  ...each('services.*.depends_on.*', 'condition required'),
-  [
-    'services.*.depends_on.*.restart',
-    [
-      ...translated('what depends on a service is not restarted together with it', isTrue),
-      ...honoured,
-    ],
-  ],
+  ...each('services.*.depends_on.*', 'condition required restart'),
   ['services.*.ports', honoured],
   ['services.*.networks', 'members'],
   ['services.*.networks.*', 'members'],

@@ -1,11 +1,25 @@
 /**
- * A heartbeat on every link, once a second with jitter: it carries the content hash (repair.ts) and
- * the sender's clock. After the first repair of a link an extra one comes early, because a joiner is
- * ready when it is equal to a peer and should not wait a second to learn that.
+ * A heartbeat on every link: it carries the content hash (repair.ts) and the sender's clock. The
+ * dialler sends one and the other end answers at once: the answer carries TCP's acknowledgement, so
+ * an exchange costs three packets and not four, and both timers start anew. A link that has been in
+ * time for a while and whose ends are equal is asked half as often; anything late or different
+ * brings the second back. Older agents, which do not answer, send once a second by themselves and
+ * are answered. After the first repair of a link an extra one comes early, because a joiner is ready
+ * when it is equal to a peer and should not wait a second to learn that. Must never judge a link:
+ * that is the time-out's business (neighbours.ts).
  */
 import type { MachineId } from '../model/ids.ts';
+import { isEqualBytes } from './content-hash.ts';
 import type { Frame } from './frame.ts';
-import { heartbeatJitter, heartbeatMs } from './limits.ts';
+import {
+  heartbeatAnswerMs,
+  heartbeatJitter,
+  heartbeatMs,
+  lateHeartbeatMs,
+  steadyAfterMs,
+  steadyHeartbeatJitter,
+  steadyHeartbeatMs,
+} from './limits.ts';
 import type { Cancel, LinkId, Runtime } from './runtime.ts';
 
 /** Until the extra heartbeat after a first repair: records that follow are counted in. */
@@ -13,6 +27,21 @@ const soonMs = 50;
 
 /** What a peer's clock showed beyond which an operator is told. */
 const skewWarningMs = 5000;
+
+/** The accepting end waits 10 % longer, so that it answers and seldom asks. */
+const acceptorPatience = 1.1;
+
+interface Beat {
+  readonly isDialler: boolean;
+  cancel: Cancel | undefined;
+  sentMs: number;
+  /** When the last one came; undefined before the first. */
+  heardMs: number | undefined;
+  /** When the link came up, or something was last late or different. */
+  unsteadyMs: number;
+  /** An extra one is under way. */
+  isSoon: boolean;
+}
 
 export interface HeartbeatsComponents {
   readonly runtime: Runtime;
@@ -23,9 +52,7 @@ export interface HeartbeatsComponents {
 
 export class Heartbeats {
   readonly #components: HeartbeatsComponents;
-  readonly #next = new Map<LinkId, Cancel>();
-  /** Links on which an extra heartbeat is under way. */
-  readonly #soon = new Set<LinkId>();
+  readonly #beats = new Map<LinkId, Beat>();
   /** Machines whose clock was reported. */
   readonly #skewed = new Set<MachineId>();
 
@@ -34,21 +61,40 @@ export class Heartbeats {
   }
 
   /** Sends the first one at once. */
-  open(link: LinkId): void {
+  open(link: LinkId, isDialler: boolean): void {
+    const nowMs = this.#components.runtime.monotonic();
+    const beat = { isDialler, sentMs: nowMs, heardMs: undefined, unsteadyMs: nowMs, isSoon: false };
+    this.#beats.set(link, { ...beat, cancel: undefined });
     this.#beat(link);
   }
 
   close(link: LinkId): void {
-    this.#next.get(link)?.();
-    this.#next.delete(link);
-    this.#soon.delete(link);
+    this.#beats.get(link)?.cancel?.();
+    this.#beats.delete(link);
+  }
+
+  /** One came: answers it, unless ours left a moment ago. */
+  heard(link: LinkId, theirHash: Uint8Array): void {
+    const beat = this.#beats.get(link);
+    if (beat === undefined) return;
+    const { runtime, hash } = this.#components;
+    const nowMs = runtime.monotonic();
+    const wasSteady = isSteady(beat, nowMs);
+    const [intervalMs, jitter] = intervalOf(beat, nowMs);
+    const gapMs = nowMs - (beat.heardMs ?? nowMs);
+    const isLate = gapMs > intervalMs * (1 + jitter) * acceptorPatience + lateHeartbeatMs;
+    beat.heardMs = nowMs;
+    if (isLate || !isEqualBytes(theirHash, hash())) beat.unsteadyMs = nowMs;
+    if (nowMs - beat.sentMs >= heartbeatAnswerMs) this.#beat(link);
+    else if (wasSteady && !isSteady(beat, nowMs)) this.#beatLater(link, beat);
   }
 
   /** An extra one, soon. */
   soon(link: LinkId): void {
-    if (this.#soon.has(link)) return;
-    this.#soon.add(link);
-    this.#beatIn(link, soonMs);
+    const beat = this.#beats.get(link);
+    if (beat === undefined || beat.isSoon) return;
+    beat.isSoon = true;
+    this.#beatIn(link, beat, soonMs);
   }
 
   /** Compares a peer's clock with ours; reports once when they are far apart. */
@@ -64,18 +110,37 @@ export class Heartbeats {
   }
 
   #beat(link: LinkId): void {
+    const beat = this.#beats.get(link);
+    if (beat === undefined) return;
     const { runtime, hash, send } = this.#components;
-    this.#soon.delete(link);
+    beat.isSoon = false;
+    beat.sentMs = runtime.monotonic();
+    this.#beatLater(link, beat);
+    // Last, because a link that is too slow to take it is closed in this call.
     send(link, { type: 'heartbeat', hash: hash(), nowMs: Math.floor(runtime.now()) });
-    const jitter = 1 + (runtime.random() * 2 - 1) * heartbeatJitter;
-    this.#beatIn(link, heartbeatMs * jitter);
   }
 
-  #beatIn(link: LinkId, delayMs: number): void {
-    this.#next.get(link)?.();
-    this.#next.set(
-      link,
-      this.#components.runtime.schedule(delayMs, () => this.#beat(link)),
-    );
+  #beatLater(link: LinkId, beat: Beat): void {
+    const { runtime } = this.#components;
+    const [intervalMs, jitter] = intervalOf(beat, runtime.monotonic());
+    const factor = 1 + (runtime.random() * 2 - 1) * jitter;
+    // The dialler asks; two that ask at the same moment would both send twice.
+    const patience = beat.isDialler ? 1 : acceptorPatience;
+    this.#beatIn(link, beat, intervalMs * factor * patience);
   }
+
+  #beatIn(link: LinkId, beat: Beat, delayMs: number): void {
+    beat.cancel?.();
+    beat.cancel = this.#components.runtime.schedule(delayMs, () => this.#beat(link));
+  }
+}
+
+function isSteady({ unsteadyMs }: Beat, nowMs: number): boolean {
+  return nowMs - unsteadyMs >= steadyAfterMs;
+}
+
+function intervalOf(beat: Beat, nowMs: number): readonly [intervalMs: number, jitter: number] {
+  return isSteady(beat, nowMs)
+    ? [steadyHeartbeatMs, steadyHeartbeatJitter]
+    : [heartbeatMs, heartbeatJitter];
 }

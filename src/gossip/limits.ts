@@ -43,6 +43,18 @@ export const maxParkedCount = 2000;
 /** 1 s, +-10 %: with the time-out below, two may be late and the third still in time. */
 export const heartbeatMs = 1000;
 export const heartbeatJitter = 0.1;
+/**
+ * 1.95 s, +-3 %, on links that give no reason for more: 300 B/s for a machine with four links, and
+ * 0.5 s are left before the time-out, enough for two retransmissions (200 + 200 ms).
+ */
+export const steadyHeartbeatMs = 1950;
+export const steadyHeartbeatJitter = 0.03;
+/** 30 s in time and equal: a link counts as steady. */
+export const steadyAfterMs = 30_000;
+/** 150 ms: less than TCP's shortest wait for a lost packet, more than a busy event loop needs. */
+export const lateHeartbeatMs = 150;
+/** 0.5 s: a heartbeat is answered by ours unless ours left a shorter time ago than this. */
+export const heartbeatAnswerMs = 500;
 /** 2.5 s: absorbs three retransmissions of TCP (200 + 400 + 800 ms) on a lossy line. */
 export const linkTimeoutMs = 2500;
 /** Time-out of a link that flaps, as a multiple at most. */

@@ -298,6 +298,7 @@ export class GossipNode {
     switch (frame.type) {
       case 'heartbeat':
         this.#heartbeats.noteClock(link.peer, frame.nowMs);
+        this.#heartbeats.heard(link.id, frame.hash);
         return this.#repair.heartbeat(link.id, frame.hash);
       case 'records':
         return this.#intake(frame.records, link);
@@ -401,7 +402,7 @@ export class GossipNode {
     this.#outbox.open(link.id);
     this.#repair.open(link.id, link.peer);
     this.#questions.linkUp(link.id);
-    this.#heartbeats.open(link.id);
+    this.#heartbeats.open(link.id, link.isDialler);
     this.#evaluateSoon();
   }
 

@@ -39,6 +39,34 @@ export function normalReference(text: string): string | undefined {
   return reference === undefined ? undefined : formatReference(reference);
 }
 
+/** Docker Hub, as credentials and engines call it. */
+export const hubRegistry = 'docker.io';
+
+/** The registry that an image of this name is pulled from; undefined for ids and what is no name. */
+export function registryOf(text: string): string | undefined {
+  const name = withoutDigest(text);
+  if (parseReference(name) === undefined) return undefined;
+  const [first = '', ...rest] = name.split('/');
+  const isHost = rest.length > 0 && (/[.:]/.test(first) || first === 'localhost');
+  if (!isHost) return hubRegistry;
+  return first === 'index.docker.io' ? hubRegistry : first;
+}
+
+/** The digest that a name ends in: "sha256:…" of "web@sha256:…". */
+export function digestOf(text: string): string | undefined {
+  return /@(sha256:[0-9a-f]{64})$/.exec(text)?.[1];
+}
+
+/** The name of exactly one content: "web@sha256:…"; undefined when the name can have none. */
+export function pinnedReference(text: string, digest: string): string | undefined {
+  const reference = parseReference(withoutDigest(text));
+  return reference === undefined ? undefined : `${reference.repository}@${digest}`;
+}
+
+function withoutDigest(text: string): string {
+  return text.replace(/@sha256:[0-9a-f]{64}$/, '');
+}
+
 function familiar(repository: string): string {
   const path = repository.replace(/^(index\.)?docker\.io\//, '');
   if (path === repository) return repository;

@@ -28,6 +28,15 @@ export interface UpRequest {
    * `workingDir` may be missing here.
    */
   readonly relativeBinds?: readonly string[];
+  /** By registry; from the user's own Docker configuration. */
+  readonly credentials?: Readonly<Record<string, RegistryCredentials>>;
+}
+
+/** What a registry asks for: a name with a password, or a token in their place. */
+export interface RegistryCredentials {
+  readonly username: string;
+  readonly password: string;
+  readonly identityToken?: string;
 }
 
 /** `POST /v1/here`: is this the machine where the command runs, with the same files? */
@@ -59,6 +68,8 @@ export interface FactsAnswer {
 
 export interface UpAnswer {
   readonly pointerHlc: number;
+  /** The change's name in `conflicts`, should another one overrule it. */
+  readonly change?: string;
   /** Machines, this one included, on which the change is stored. */
   readonly storedOnCount: number;
   readonly reachableCount: number;
@@ -75,6 +86,16 @@ export interface UpAnswer {
 export interface PlannedStep {
   readonly machine: MachineId;
   readonly action: Action;
+  /** What becomes of the service meanwhile; absent for steps that concern none. */
+  readonly replica?: PlannedReplica;
+}
+
+export interface PlannedReplica {
+  readonly service: string;
+  readonly slot: string;
+  /** Least number of ready replicas of the service during the step. */
+  readonly leastReady: number;
+  readonly wanted: number;
 }
 
 export interface DownRequest {

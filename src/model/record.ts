@@ -221,6 +221,15 @@ export interface LostChange {
   readonly volumes: Readonly<Record<string, MachineId>>;
 }
 
+/**
+ * `auth/<project>`, written by the acceptor of a change whose author had credentials, and by members
+ * that add a machine which has joined since. Replaced by the next such change, deleted by `down`.
+ */
+export interface CredentialsRecord {
+  /** Registry to machine to its credentials, sealed so that only that machine can read them. */
+  readonly registries: Readonly<Record<string, Readonly<Record<MachineId, string>>>>;
+}
+
 /** `op/<project>/<service>`: valid while newer than the pointer. */
 export interface OperationRecord {
   readonly scale?: number;
@@ -411,6 +420,7 @@ export const recordKey = {
   links: (id: MachineId): string => `links/${id}`,
   revision: (project: string, hash: string): string => `rev/${project}/${hash}`,
   pointer: (project: string): string => `app/${project}`,
+  credentials: (project: string): string => `auth/${project}`,
   conflict: (project: string): string => `conflict/${project}`,
   operation: (project: string, service: string): string => `op/${project}/${service}`,
   hook: (project: string, service: string): string => `hook/${project}/${service}`,

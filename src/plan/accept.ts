@@ -37,6 +37,7 @@ import { hookOf, needsHookAgain, requireHookRetry } from './hook-machine.ts';
 import { type Identity, identityOf, imageIdentity, isAllUp, isChanged } from './identity.ts';
 import { ownersOf } from './owner.ts';
 import { placeableOf, refusal } from './place.ts';
+import { withRestarts } from './restart-with.ts';
 import { isRetired } from './retired.ts';
 
 export interface AcceptFacts {
@@ -104,7 +105,7 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     selected,
     removed: request.removeOrphans ? orphans : [],
   });
-  const operationsToWrite: OperationWrite[] = [];
+  const writes: OperationWrite[] = [];
   const changed: string[] = [];
   const away = [...view.machines.values()]
     .filter(({ id }) => !isInTraffic(view, id))
@@ -148,7 +149,7 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     if (isChanged(old, spec, identity, replicaCountOf(spec))) changed.push(name);
     const start = old?.hash === identity.hash ? startOrder(view, old, facts.nowMs) : undefined;
     if (start !== undefined) {
-      operationsToWrite.push({ key: recordKey.operation(project.name, name), value: start });
+      writes.push({ key: recordKey.operation(project.name, name), value: start });
     }
   }
   const untouched = [...(before?.services.values() ?? [])].filter(
@@ -156,8 +157,10 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
   );
   for (const { name, operation } of untouched) {
     if (operation === undefined) continue;
-    operationsToWrite.push({ key: recordKey.operation(project.name, name), value: operation });
+    writes.push({ key: recordKey.operation(project.name, name), value: operation });
   }
+  const specs = Object.fromEntries(selected.map((name) => [name, project.services[name] ?? {}]));
+  const operationsToWrite = withRestarts({ before, services, specs, nowMs: facts.nowMs }, writes);
   const rewritten = new Set(operationsToWrite.map((write) => write.key));
   return {
     revision: { hash: revisionHash, record },

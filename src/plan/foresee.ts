@@ -5,11 +5,14 @@
  * a machine that is away, a dependency that does not exist.
  */
 import type { Action, Plan } from '../model/action.ts';
-import type { PlannedStep } from '../model/api.ts';
+import type { PlannedReplica, PlannedStep } from '../model/api.ts';
 import type { HookRecord } from '../model/record.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
+import { containersOfService, isInTraffic } from '../view/endpoints.ts';
 import { compareSlots, compareText } from '../view/order.ts';
 import { hasHealthcheck, lastingName } from '../view/service-spec.ts';
+import { type Owners, serviceKey } from '../view/snapshot.ts';
+import { ownersOf } from './owner.ts';
 
 /** 600 plans: about a second of work on a large cluster; an `up` of some services takes fifty. */
 const maxPlanCount = 600;
@@ -30,6 +33,7 @@ export function foresee(view: View, project: string, decide: (view: View) => Pla
   const steps: PlannedStep[] = [];
   const machines = [...view.machines.values()].filter(({ liveness }) => liveness === 'reachable');
   let now: View = { ...view, guards: [] };
+  const owners = ownersOf(now);
   let waiting: readonly string[] = [];
   for (let planCount = 0; planCount < maxPlanCount; planCount += machines.length) {
     const before = steps.length;
@@ -42,8 +46,11 @@ export function foresee(view: View, project: string, decide: (view: View) => Pla
       for (const action of planned.actions) {
         if (!isOfProject(now, project, action)) continue;
         // What is only written down is no step of a machine.
-        if (!isNote(action)) steps.push({ machine: id, action });
-        noted ||= isNote(action);
+        if (isNote(action)) noted = true;
+        else {
+          const replica = replicaDuring({ ...now, self: id }, action, owners);
+          steps.push({ machine: id, action, ...(replica === undefined ? {} : { replica }) });
+        }
         now = after({ ...now, self: id }, action);
       }
       for (const { service, slot, why, project: of } of planned.waiting) {
@@ -67,6 +74,25 @@ function isOfProject(view: View, project: string, { arguments: given }: Action):
 
 function isNote({ name }: Action): boolean {
   return name === 'writeVerdict' || name === 'recordDone';
+}
+
+/**
+ * How many replicas of the service are ready while the action is under way: those before it, but
+ * for the one that it takes out of traffic.
+ */
+function replicaDuring(view: View, action: Action, owners: Owners): PlannedReplica | undefined {
+  const { arguments: given } = action;
+  const id = 'containerId' in given ? given.containerId : null;
+  const target = view.containers.find((c) => c.machine === view.self && c.id === id);
+  const of = 'slot' in given ? given : target;
+  if (of === undefined || action.name === 'rename') return undefined;
+  const { project, service, slot } = of;
+  const ready = containersOfService(view, project, service).filter(
+    (container) => container.ready && !container.draining && isInTraffic(view, container.machine),
+  );
+  const isOut = action.name !== 'start' && target !== undefined && ready.includes(target);
+  const wanted = owners.get(serviceKey(project, service))?.size ?? 0;
+  return { service, slot, leastReady: ready.length - (isOut ? 1 : 0), wanted };
 }
 
 /** The view after the action has gone well. */

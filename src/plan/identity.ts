@@ -74,8 +74,11 @@ function hashWith(
   return serviceHash(spec, { imageId, contents: revision.contents, project });
 }
 
-/** The image as one text: its ids by platform, or its name while none is known. */
+/** The image as one text: its digest, else its ids by platform, or its name while none is known. */
 export function imageIdentity(image: ResolvedImage | undefined, spec: Service): string {
+  // A digest names the content on every platform at once, as many as happen to be known.
+  const digests = [...new Set(Object.values(image?.digests ?? {}))];
+  if (digests.length > 0) return digests.sort(compareText).join(' ');
   const ids = Object.entries(image?.ids ?? {}).map(([platform, id]) => `${platform}=${id}`);
   return ids.length > 0 ? ids.sort(compareText).join(' ') : (image?.reference ?? spec.image ?? '');
 }

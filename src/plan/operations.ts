@@ -98,13 +98,18 @@ function runningDependent({ view, project, service }: OperationInput): string | 
   return undefined;
 }
 
-/** A service that the same command restarts and this one needs, while it is not started anew. */
+/**
+ * A service that this one needs and that comes first: the same command restarts it, or a change
+ * replaces it and this one is restarted with it.
+ */
 export function restartsAfter({ view, project, service }: OperationInput): string | undefined {
   const restartAtMs = service.operation?.restartAtMs ?? 0;
   if (restartAtMs === 0) return undefined;
-  for (const name of Object.keys(service.spec.depends_on ?? {})) {
+  for (const [name, dependency] of Object.entries(service.spec.depends_on ?? {})) {
     const needed = project.services.get(name);
-    if (needed?.operation?.restartAtMs !== restartAtMs) continue;
+    if (needed === undefined) continue;
+    if (dependency.restart === true && isBeingReplaced(view, needed)) return name;
+    if (needed.operation?.restartAtMs !== restartAtMs) continue;
     const isWaiting = containersOfService(view, project.name, name).some(
       (container) =>
         container.startedMs < restartAtMs &&
@@ -114,6 +119,21 @@ export function restartsAfter({ view, project, service }: OperationInput): strin
     if (isWaiting) return name;
   }
   return undefined;
+}
+
+function isBeingReplaced(view: View, service: ServiceView): boolean {
+  if (service.isStopped) return false;
+  const containers = containersOfService(view, service.project, service.name).filter((container) =>
+    canAct(view.machines.get(container.machine)),
+  );
+  const isCurrent = (container: ContainerView): boolean => container.hash === service.hash;
+  // One of an older definition may be kept for its log after it has ended.
+  return (
+    containers.some((container) => isAlive(container) && !isCurrent(container)) ||
+    (service.replicaCount > 0 &&
+      containers.length > 0 &&
+      !containers.some((container) => isCurrent(container) && container.startedMs > 0))
+  );
 }
 
 function canAct(machine: MachineView | undefined): boolean {

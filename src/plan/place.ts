@@ -45,7 +45,7 @@ export function placeable(
     name,
     spec,
     mode: modeOf(spec),
-    platforms: Object.keys(source.image?.ids ?? {}),
+    platforms: Object.keys({ ...source.image?.ids, ...source.image?.digests }),
     bound: source.bound,
     paths: source.paths,
   };

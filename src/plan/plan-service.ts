@@ -123,7 +123,7 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
   const old = copies.filter((copy) => !isCurrent(input, copy));
   const [kept, ...doubled] = current;
   if (kept === undefined) {
-    if (old.length === 0) bringUp(input, slot, 'the slot is empty');
+    if (old.length === 0) bringUp(input, slot, emptyReason(input, slot));
     else if (old.some((copy) => copy.hash !== service.hash)) replace(input, slot, old);
     return;
   }
@@ -179,6 +179,21 @@ function compareCopies(left: ContainerView, right: ContainerView): number {
     Number(isAlive(right)) - Number(isAlive(left)) ||
     right.createdMs - left.createdMs
   );
+}
+
+/** Why the slot has no container here, as far as it can be seen: said in the container's record. */
+function emptyReason({ view, service, index }: ServiceInput, slot: Slot): string {
+  const others = (index.get(serviceKey(service.project, service.name)) ?? []).filter(
+    (copy) => copy.slot === slot && copy.machine !== view.self,
+  );
+  for (const { machine: id } of others) {
+    const machine = view.machines.get(id);
+    if (machine === undefined) continue;
+    if (!isInTraffic(view, id)) return `${machine.name}, which had it, is ${machine.liveness}`;
+    if (machine.isDrained) return `${machine.name}, which has it, is drained`;
+    if (!machine.isAble) return `${machine.name}, which has it, cannot act`;
+  }
+  return 'the slot is empty';
 }
 
 /** Creates a container for a slot that has none of the current definition. */

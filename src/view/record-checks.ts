@@ -12,6 +12,7 @@ import type {
   ConflictRecord,
   ContainerCause,
   ContainerRecord,
+  CredentialsRecord,
   DoneRecord,
   FailureRecord,
   HistoryRecord,
@@ -269,6 +270,8 @@ export const isOperation = shape<OperationRecord>({
     }),
   ),
 });
+
+export const isCredentials = shape<CredentialsRecord>({ registries: mapOf(mapOf(isText)) });
 
 export const isContainer = shape<ContainerRecord>({
   name: isText,

@@ -30,6 +30,8 @@ export interface ClusterOptions {
   readonly machines: number;
   readonly engine: EngineName;
   readonly images?: readonly string[];
+  /** Added to the engines' configuration. */
+  readonly daemonConfig?: Readonly<Record<string, unknown>>;
 }
 
 export interface ContainerFacts {
@@ -58,11 +60,13 @@ for (const engine of ['28.5', '20.10'] as const) {
 export class Cluster {
   readonly #lab: Lab;
   readonly #images: readonly string[];
+  readonly #daemonConfig: ClusterOptions['daemonConfig'];
   readonly #agents = new Map<string, MachineProcess>();
 
-  private constructor(lab: Lab, images: readonly string[]) {
+  private constructor(lab: Lab, images: readonly string[], options: ClusterOptions) {
     this.#lab = lab;
     this.#images = images;
+    this.#daemonConfig = options.daemonConfig;
   }
 
   /** Machines with agents that have formed one cluster. */
@@ -73,9 +77,10 @@ export class Cluster {
       machines: options.machines,
       engine: options.engine,
       ...(name === undefined ? {} : { name }),
+      ...(options.daemonConfig === undefined ? {} : { daemonConfig: options.daemonConfig }),
       log: (line) => process.stderr.write(`${line}\n`),
     });
-    const cluster = new Cluster(lab, images);
+    const cluster = new Cluster(lab, images, options);
     try {
       await Promise.all(lab.machines.map((machine) => cluster.#prepare(machine)));
       for (const machine of lab.machines) await cluster.#enter(machine);
@@ -107,7 +112,9 @@ export class Cluster {
   }
 
   async addMachine(name: string): Promise<void> {
-    const machine = await this.#lab.addMachine();
+    const machine = await this.#lab.addMachine(
+      this.#daemonConfig === undefined ? {} : { daemonConfig: this.#daemonConfig },
+    );
     expect(machine.name).toBe(name);
     await this.#prepare(machine);
     await this.#enter(machine);

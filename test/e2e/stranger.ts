@@ -10,7 +10,7 @@ import type { ClusterId } from '../../src/model/ids.ts';
 import { meshPort } from '../../src/model/names.ts';
 
 const [host = '', cluster = '', path = '/gossip'] = process.argv.slice(2);
-const identity = createIdentity();
+const identity = await createIdentity();
 const socket = new WebSocket(`ws://[${host}]:${meshPort}${path}`);
 socket.on('error', (error) => {
   process.stdout.write(`error: ${error.message}\n`);

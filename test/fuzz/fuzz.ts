@@ -19,3 +19,10 @@ export interface FuzzReport {
 }
 
 export type Fuzz = (options: FuzzOptions) => Promise<FuzzReport>;
+
+/** What a file in this folder exports. */
+export interface FuzzModule {
+  readonly fuzz: Fuzz;
+  /** How many inputs a case holds, where it is not one. */
+  readonly inputsPerCase?: number;
+}

@@ -21,7 +21,14 @@ export interface Program {
   readonly asLink?: boolean;
 }
 
-export type PackageSetName = 'bookworm' | 'forky' | 'base' | 'compose' | 'terminal';
+export type PackageSetName =
+  | 'bookworm'
+  | 'forky'
+  | 'base'
+  | 'compose'
+  | 'terminal'
+  | 'serf'
+  | 'registry';
 
 const at = (path: string, ...first: readonly string[]): Program => ({ path, arguments: first });
 const link = (path: string): Program => ({ path, asLink: true });
@@ -154,6 +161,17 @@ export const packageSets: Readonly<Record<PackageSetName, PackageSet>> = {
     suite: 'bookworm',
     packages: ['tmux', 'libevent-core-2.1-7', 'libutempter0', 'libtinfo6'],
     programs: { tmux: at('usr/bin/tmux') },
+  },
+  serf: {
+    // Measured beside our gossip.
+    suite: 'bookworm',
+    packages: ['serf'],
+    programs: { serf: at('usr/bin/serf') },
+  },
+  registry: {
+    suite: 'bookworm',
+    packages: ['docker-registry'],
+    programs: { 'docker-registry': at('usr/bin/docker-registry') },
   },
   compose: {
     suite: 'forky',

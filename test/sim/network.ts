@@ -137,17 +137,20 @@ export class Network {
               this.#byLink.set(end.link, { connection, index, end });
             }
             acceptor.isUp = true;
-            target.linkUp(acceptor.link, from.machine, false);
-            if (!this.isOpen(to, from)) return;
-            world.after(this.#delayMs(), () => {
-              from.inside(epoch, (node) => {
-                if (isDone || dialler.isClosed) return;
-                isDone = true;
-                dialler.isUp = true;
-                dialler.lastArrivalMs = Math.max(dialler.lastArrivalMs, world.nowMs);
-                node.linkUp(dialler.link, to.machine, true);
+            if (this.isOpen(to, from)) {
+              // The welcome is the first on the stream: what the acceptor says comes after it.
+              const welcomeMs = this.#delayMs();
+              dialler.lastArrivalMs = world.nowMs + welcomeMs;
+              world.after(welcomeMs, () => {
+                from.inside(epoch, (node) => {
+                  if (isDone || dialler.isClosed) return;
+                  isDone = true;
+                  dialler.isUp = true;
+                  node.linkUp(dialler.link, to.machine, true);
+                });
               });
-            });
+            }
+            target.linkUp(acceptor.link, from.machine, false);
           });
         });
       }),

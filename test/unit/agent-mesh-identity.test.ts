@@ -22,8 +22,8 @@ test('the first start makes an identity that only the owner can read', async () 
   expect({ ...again, sign: 0 }).toEqual({ ...identity, sign: 0 });
 });
 
-test('signatures verify with the public key and nothing else', () => {
-  const [one, two] = [createIdentity(), createIdentity()];
+test('signatures verify with the public key and nothing else', async () => {
+  const [one, two] = [await createIdentity(), await createIdentity()];
   const verify = createVerify();
   const bytes = Buffer.from('text');
   const signature = one.sign(bytes);
@@ -35,9 +35,9 @@ test('signatures verify with the public key and nothing else', () => {
   expect(verify(Buffer.alloc(32, 255).toString('base64'), bytes, signature)).toBe(false);
 });
 
-test('the WireGuard key is the one that wg derives', () => {
+test('the WireGuard key is the one that wg derives', async () => {
   // RFC 7748, section 6.1: Alice.
-  const identity = createIdentity();
+  const identity = await createIdentity();
   const secret = Buffer.from(identity.wgPrivateKey, 'base64');
   expect(secret.length).toBe(32);
   expect((secret[0] ?? 1) & 7).toBe(0);

@@ -29,15 +29,15 @@ async function issuer(): Promise<Joining> {
   });
 }
 
-const admitBody = (secret: string) => {
-  const { publicKey, wgPublicKey } = createIdentity();
+const admitBody = async (secret: string) => {
+  const { publicKey, wgPublicKey } = await createIdentity();
   return { step: 'admit', secret, publicKey, wgPublicKey };
 };
 
 test('a joiner whose answer was lost asks again and gets the same one', async () => {
   const joining = await issuer();
   const { secret } = decodeToken((await joining.token()).token, Date.now());
-  const body = admitBody(secret);
+  const body = await admitBody(secret);
   const first = await joining.onJoin(body, '::1');
   expect(await joining.onJoin(body, '::1')).toEqual(first);
 });
@@ -45,6 +45,6 @@ test('a joiner whose answer was lost asks again and gets the same one', async ()
 test('a used token lets no other machine in', async () => {
   const joining = await issuer();
   const { secret } = decodeToken((await joining.token()).token, Date.now());
-  await joining.onJoin(admitBody(secret), '::1');
-  await expect(joining.onJoin(admitBody(secret), '::1')).rejects.toThrow('was used already');
+  await joining.onJoin(await admitBody(secret), '::1');
+  await expect(joining.onJoin(await admitBody(secret), '::1')).rejects.toThrow('was used already');
 });

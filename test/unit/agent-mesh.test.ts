@@ -94,7 +94,7 @@ test('a planned restart is headless at once and everywhere', async () => {
 test('a stranger is refused, whatever it shows', async () => {
   const [a] = await cluster.of(1);
   if (a === undefined) throw new Error('no agent');
-  const stranger = createIdentity();
+  const stranger = await createIdentity();
   const result = await hello(a, stranger, a.replica.cluster);
   expect(result).toEqual({ isUp: false, code: 'unknown' });
   const otherCluster = await hello(a, stranger, 'aaaaaaaaaaaaaaaabbbbbbbb');
@@ -105,7 +105,7 @@ test('somebody who shows a member without its key is refused', async () => {
   const agents = await cluster.of(2);
   const [a, b] = agents as [TestAgent, TestAgent];
   await until('meshed', () => isMeshed(agents));
-  const thief = createIdentity();
+  const thief = await createIdentity();
   const disguised = { ...b.identity, sign: (bytes: Uint8Array) => thief.sign(bytes) };
   expect(await hello(a, disguised, a.replica.cluster)).toEqual({ isUp: false, code: 'proof' });
 });

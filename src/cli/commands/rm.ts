@@ -1,10 +1,14 @@
 /** `rm`: removes the containers of services that have ended; `up` makes them anew. */
 import { createInterface } from 'node:readline/promises';
+import type { Snapshot } from '../../model/snapshot.ts';
 import type { ContainerView } from '../../model/view.ts';
 import type { Cli, CommandModule } from '../cli.ts';
 import { exitCode, say } from '../cli.ts';
 import { projectName } from '../load.ts';
 import { containersWithin, operate, untilSeen } from '../operate.ts';
+
+/** 120 s, as `down`: what is still there then is held by its engine. */
+const removalMs = 120_000;
 
 interface RmOptions {
   readonly force?: boolean;
@@ -38,7 +42,8 @@ export const define: CommandModule['define'] = (command, attach) => {
     });
     if (!options.wait) return exitCode.ok;
     const ids = new Set(doomed.map(({ id }) => id));
-    return untilSeen(cli, operated, (seen) => !seen.containers.some(({ id }) => ids.has(id)));
+    const isGone = (seen: Snapshot): boolean => !seen.containers.some(({ id }) => ids.has(id));
+    return untilSeen(cli, operated, isGone, removalMs);
   });
 };
 

@@ -2,7 +2,9 @@
  * `up`: loads the project, hands it to the agent, follows the rollout and says where the app
  * answers. After the acknowledgement the rollout needs this command no longer.
  */
+import { TscError } from '../../lib/errors.ts';
 import type { UpAnswer, UpRequest } from '../../model/api.ts';
+import type { Project } from '../../model/project.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { answersAt } from '../answers-at.ts';
 import { carryBinds } from '../binds.ts';
@@ -11,6 +13,7 @@ import type { Cli, CommandModule } from '../cli.ts';
 import { addProjectFlags, collect, count, exitCode, say } from '../cli.ts';
 import { painter } from '../colour.ts';
 import { readContents } from '../contents.ts';
+import { credentialsFor } from '../docker-config.ts';
 import { dryRunLines } from '../dry-run.ts';
 import { followRollout } from '../follow.ts';
 import type { Loaded } from '../load.ts';
@@ -34,6 +37,7 @@ interface UpOptions {
   readonly forceRecreate?: boolean;
   readonly retryHook?: boolean;
   readonly deps: boolean;
+  readonly pull?: string;
 }
 
 export const define: CommandModule['define'] = (command, attach) => {
@@ -45,6 +49,8 @@ export const define: CommandModule['define'] = (command, attach) => {
     .option('--force-recreate', 'replace containers although nothing changed')
     .option('--retry-hook', 'run pre-deploy hooks again that failed or whose end is not known')
     .option('--no-deps', 'leave the services that the named ones depend on as they are')
+    .option('--pull <policy>', 'always, missing or never: instead of pull_policy')
+    .option('--quiet-pull', 'accepted for compatibility: pulls show no progress')
     .option('--wait', 'wait until all is ready', true)
     .option('--no-wait', 'return when the change is stored, before it is carried out')
     .option('--wait-timeout <seconds>', 'give up waiting after this time')
@@ -65,7 +71,8 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   requireServices(project, [...services, ...Object.keys(scale)]);
   const selected = options.deps ? withDependencies(project, services) : services;
   const scope = { services: selected, ignored: options.ignore ?? [] };
-  const carriedOut = await refuseUnsupported(cli, loaded, scope);
+  const supported = await refuseUnsupported(cli, loaded, scope);
+  const carriedOut = withPullPolicy(supported, options.pull, selected);
   const withCaddyfiles = await readCaddyfiles({ ...loaded, project: carriedOut }, selected);
   const binds = await carryBinds(
     cli,
@@ -83,11 +90,11 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   );
 
   const before = await cli.client.snapshot(cli.signal);
-  if (!options.dryRun) await pushForUp(cli, project, selected, before);
+  if (!options.dryRun) await pushForUp(cli, carriedOut, selected, before);
   const answer = await accepted(cli, project.name, request);
   sayAnswer(cli, answer);
   if (options.dryRun) {
-    for (const line of dryRunLines(answer.steps, before)) say(stdout, line);
+    for (const line of dryRunLines(answer.steps, before, project.name)) say(stdout, line);
     return exitCode.ok;
   }
   if (!options.wait) return exitCode.ok;
@@ -97,6 +104,7 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
     project: project.name,
     services: followed,
     pointerHlc: answer.pointerHlc,
+    ...(answer.change === undefined ? {} : { change: answer.change }),
     before,
     timeoutMs,
   });
@@ -104,6 +112,23 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   else if (code === exitCode.failed)
     say(stderr, `What was started is kept; see: tsc-compose ps -a`);
   return code;
+}
+
+/** @throws TscError E_USAGE_PULL */
+function withPullPolicy(
+  project: Project,
+  policy: string | undefined,
+  selected: readonly string[],
+): Project {
+  if (policy === undefined) return project;
+  if (!['always', 'missing', 'never'].includes(policy)) {
+    throw new TscError('E_USAGE_PULL', `--pull is always, missing or never, not "${policy}"`);
+  }
+  const services = Object.entries(project.services).map(([name, spec]) => [
+    name,
+    selected.length > 0 && !selected.includes(name) ? spec : { ...spec, pull_policy: policy },
+  ]);
+  return { ...project, services: Object.fromEntries(services) };
 }
 
 /** The agent may first have to pull an image: a silence that needs a word. */
@@ -139,6 +164,7 @@ interface Wanted {
 
 async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<UpRequest> {
   const { project, workingDir, composeFiles, disabledServices } = loaded;
+  const credentials = await credentialsFor(cli, imagesOf(project, wanted.selected));
   const user = cli.io.env.SUDO_USER || cli.io.env.USER || undefined;
   return {
     project,
@@ -154,7 +180,14 @@ async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<Up
     composeFiles,
     relativeBinds: wanted.relativeBinds,
     ...(user === undefined ? {} : { user }),
+    ...(Object.keys(credentials).length === 0 ? {} : { credentials }),
   };
+}
+
+function imagesOf(project: Project, services: readonly string[]): readonly string[] {
+  return Object.entries(project.services).flatMap(([name, { image }]) =>
+    image === undefined || (services.length > 0 && !services.includes(name)) ? [] : [image],
+  );
 }
 
 function sayAnswer(cli: Cli, answer: UpAnswer): void {

@@ -23,7 +23,10 @@ let folder: string;
 let engines: Map<MachineId, FakeEngine>;
 let replica: TestReplica;
 let liveness: Map<MachineId, Liveness>;
+let nowMs: number;
 let acceptor: Acceptor;
+/** Credentials that were to be kept, by change. */
+let kept: unknown[];
 
 /** The replicated map of m1, whose peers hold everything at once. */
 class TestReplica extends RecordMap implements Replica {
@@ -82,6 +85,8 @@ beforeEach(async () => {
   replica = new TestReplica();
   liveness = new Map();
   engines = new Map();
+  kept = [];
+  nowMs = 5_000;
   for (const [index, name] of ['m1', 'm2', 'm3'].entries()) {
     const id = machineId(name);
     const engine = await fakeEngine(folder, name);
@@ -98,9 +103,13 @@ beforeEach(async () => {
   let ids = 0;
   acceptor = new Acceptor({
     replica,
-    viewContext: () => ({ self: m1, cluster, nowMs: 5_000, liveness, guards: [] }),
+    viewContext: () => ({ self: m1, cluster, nowMs, liveness, guards: [] }),
     plan: (view) => plan(view, idleLocalState),
     docker: async (machine) => engineOf(machine).docker,
+    credentials: {
+      authFor: () => undefined,
+      replace: async (_project, given) => void kept.push(given),
+    },
     newId: () => {
       ids += 1;
       return `r${ids}`;
@@ -247,6 +256,133 @@ describe('up', () => {
     for (const engine of engines.values()) engine.registry.set('busybox', 'sha256:newer');
     await upOf({ web: { ...web, pull_policy: 'always' } });
     expect(revision().images.web?.ids).toEqual({ 'linux/amd64': 'sha256:newer' });
+  });
+
+  describe('with a registry that tells digests', () => {
+    const [one, two] = [`sha256:${'1'.repeat(64)}`, `sha256:${'2'.repeat(64)}`];
+    const pinned = `busybox@${one}`;
+
+    function publish(digest: string, platforms?: readonly string[]): void {
+      for (const engine of engines.values()) {
+        engine.distribution.set('busybox', {
+          digest,
+          ...(platforms === undefined ? {} : { platforms }),
+        });
+        engine.registry.set(`busybox@${digest}`, `sha256:id-${digest.slice(7, 10)}`);
+      }
+    }
+
+    test('pulls exactly what the tag meant, on each machine that runs it', async () => {
+      publish(one);
+      for (const engine of engines.values()) engine.images.clear();
+      await upOf({ web: { ...web, 'x-machines': ['m1', 'm2'] } });
+      expect(engineOf(m1).pulled).toEqual([pinned]);
+      expect(engineOf(m2).pulled).toEqual([pinned]);
+      expect(engineOf(m3).pulled).toEqual([]);
+      // Under its name as well, so that `docker images` shows something to read.
+      expect(engineOf(m2).images.get('busybox:latest') ?? engineOf(m2).images.get('busybox')).toBe(
+        'sha256:id-111',
+      );
+      expect(revision().images.web).toEqual({
+        reference: 'busybox',
+        ids: {},
+        digests: { 'linux/amd64': one },
+      });
+    });
+
+    test('does not ask it about what is here, and pulls the same where it is not', async () => {
+      publish(two);
+      engineOf(m1).digests.set('busybox', [one]);
+      engineOf(m2).registry.set(pinned, 'sha256:b');
+      engineOf(m2).images.clear();
+      await upOf({ web: { ...web, 'x-machines': ['m1', 'm2'] } });
+      expect(engineOf(m1).pulled).toEqual([]);
+      expect(engineOf(m2).pulled).toEqual([pinned]);
+      expect(revision().images.web?.digests).toEqual({ 'linux/amd64': one });
+    });
+
+    test('a machine on which the tag means something else gets what is meant', async () => {
+      engineOf(m1).digests.set('busybox', [one]);
+      engineOf(m2).digests.set('busybox', [two]);
+      engineOf(m2).images.set('busybox', 'sha256:old');
+      engineOf(m2).registry.set(pinned, 'sha256:b');
+      await upOf({ web: { ...web, 'x-machines': ['m1', 'm2'] } });
+      expect(engineOf(m2).pulled).toEqual([pinned]);
+    });
+
+    test.each([
+      ['always', 1, true],
+      ['daily', 25, true],
+      ['daily', 23, false],
+      ['every_2h', 3, true],
+      ['weekly', 25, false],
+      ['missing', 999, false],
+    ])('with pull_policy %s and an image of %i hours asks: %s', async (policy, hours, asks) => {
+      publish(two);
+      nowMs = 1e12;
+      const tagged = new Date(nowMs - hours * 3_600_000).toISOString();
+      for (const engine of engines.values()) {
+        engine.digests.set('busybox', [one]);
+        engine.tagged.set('busybox', tagged);
+      }
+      await upOf({ web: { ...web, pull_policy: policy } });
+      expect(revision().images.web?.digests).toEqual({ 'linux/amd64': asks ? two : one });
+    });
+
+    test('an unchanged tag is no new rollout, however it was found out', async () => {
+      publish(one);
+      for (const engine of engines.values()) engine.digests.set('busybox', [one]);
+      await upOf({ web });
+      const before = pointer().services.web;
+      await upOf({ web: { ...web, pull_policy: 'always' } });
+      expect(pointer().services.web?.rollout).toBe(before?.rollout);
+    });
+
+    test('asks with the credentials of the command, and keeps them for later', async () => {
+      publish(one);
+      for (const engine of engines.values()) engine.images.clear();
+      const credentials = { 'docker.io': { username: 'me', password: 'p' } };
+      await upOf({ web: { ...web, 'x-machines': 'm2' } }, { credentials });
+      const auth = { username: 'me', password: 'p', serveraddress: 'https://index.docker.io/v1/' };
+      expect(engineOf(m2).auths).toEqual([auth, auth]);
+      expect(kept).toEqual([credentials]);
+    });
+
+    test('a registry that refuses stops the change, and says whose credentials they were', async () => {
+      for (const engine of engines.values()) {
+        engine.images.clear();
+        engine.distribution.set('busybox', 'refused');
+      }
+      const credentials = { 'docker.io': { username: 'me', password: 'wrong' } };
+      await expect(upOf({ web }, { credentials })).rejects.toMatchObject({
+        code: 'E_REGISTRY_REFUSED',
+        message: expect.stringContaining('docker.io refuses the credentials of me'),
+      });
+      expect(replica.writes).toEqual([]);
+      expect(kept).toEqual([]);
+    });
+
+    test('places by the platforms of the image', async () => {
+      replica.set({
+        key: recordKey.machine(m2),
+        origin: m2,
+        hlc: 9,
+        value: aMachineRecord('m2', 2, 'linux/arm64'),
+      });
+      publish(one, ['linux/arm64']);
+      for (const engine of engines.values()) engine.images.clear();
+      await upOf({ web });
+      expect(new Set(Object.values(pointer().services.web?.slots ?? {}))).toEqual(new Set([m2]));
+      publish(one, ['linux/amd64', 'linux/arm64']);
+      engineOf(m1).images.set('busybox', 'sha256:b');
+      engineOf(m1).digests.set('busybox', [one]);
+      await upOf({ web: { ...web, deploy: { mode: 'global' } } });
+      expect(Object.keys(revision().images.web?.digests ?? {})).toEqual([
+        'linux/amd64',
+        'linux/arm64',
+      ]);
+      expect(engineOf(m3).pulled).toEqual([pinned]);
+    });
   });
 
   test('refuses containers of the same project that are not ours, and lists them', async () => {

@@ -8,6 +8,7 @@ import type { InfoAnswer, VolumeAnswer } from '../../../src/model/api.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
 import type { MachineView } from '../../../src/model/view.ts';
+import type { WhyAnswer } from '../../../src/model/why.ts';
 
 export const m1 = 'machineone' as MachineId;
 export const m2 = 'machinetwo' as MachineId;
@@ -96,6 +97,10 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
       snapshot: () => {
         if (agent.hasCluster) return agent.snapshot;
         throw new TscError('E_CLUSTER_NONE', 'no cluster', { hint: 'init' });
+      },
+      why: (project, request) => {
+        agent.calls.push(['why', project, request]);
+        return aWhyAnswer(project, request.service);
       },
       subscribe: (listener) => {
         listeners.add(listener);
@@ -200,5 +205,51 @@ export function wire(serve: (stream: Duplex) => void) {
     far.once('close', () => near.destroy());
     serve(far);
     return near;
+  };
+}
+
+/** One replica on m1 that runs, and m2 that may not have one. */
+export function aWhyAnswer(project: string, service: string): WhyAnswer {
+  return {
+    project,
+    service,
+    image: 'busybox',
+    mode: 'replicated',
+    wantedCount: 2,
+    isStopped: false,
+    changes: [{ act: 'up', machine: m1, user: 'me', atMs: 0 }],
+    slots: [
+      {
+        slot: '1',
+        owner: m1,
+        because: 'has it already',
+        waiting: [],
+        containers: [
+          {
+            id: 'id-1',
+            name: `${project}-${service}-1`,
+            machine: m1,
+            state: 'running',
+            ready: true,
+            exitCode: 0,
+            cause: { what: 'run', why: 'the slot is empty', atMs: 1_000 },
+          },
+        ],
+      },
+      { slot: '2', owner: null, because: 'no machine can run it', waiting: [], containers: [] },
+    ],
+    placedSlot: '2',
+    machines: [
+      {
+        machine: m1,
+        refusal: null,
+        costs: [
+          { name: 'replicas', value: 1 },
+          { name: 'rank', value: -(2 ** 47) },
+        ],
+      },
+      { machine: m2, refusal: 'is drained', costs: [] },
+    ],
+    failures: [{ machine: m1, slot: '1', why: 'exited (1)', atMs: 0 }],
   };
 }

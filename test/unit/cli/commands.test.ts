@@ -3,7 +3,7 @@ import type { ProjectChanges } from '../../../agent/api-routes.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { OperateRequest, UpAnswer, UpRequest } from '../../../src/model/api.ts';
 import type { ContainerView } from '../../../src/model/view.ts';
-import { aSnapshot, fakeAgent, m2 } from '../api/fakes.ts';
+import { aSnapshot, fakeAgent, m1, m2 } from '../api/fakes.ts';
 import { aContainer, aProject, aService } from './builders.ts';
 import { type Harness, harness } from './harness.ts';
 
@@ -184,8 +184,13 @@ describe('up', () => {
       ],
     };
     const result = await house.tsc('up', '--dry-run');
-    expect(result).toMatchObject({ code: 0, stdout: 'm2\n  create web-1: it is missing\n' });
+    expect(result).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/1 +m2 +create web-1: it is missing/),
+    });
     expect(requests[0]?.isDryRun).toBe(true);
+    expect(await house.tsc('plan', '--scale', 'web=2')).toMatchObject({ stdout: result.stdout });
+    expect(requests[1]).toMatchObject({ isDryRun: true, scale: { web: 2 } });
   });
 
   test('sends scale, flags, the chosen services with their dependencies, and contents', async () => {
@@ -287,6 +292,41 @@ configs: { conf: { content: "a=1" } }
     expect(result.stderr).toContain('The rollout goes on without this command; watch it with');
   });
 
+  test('tells the author of a change that another one overruled at the same time', async () => {
+    scenes = [[aContainer('shop-web-1', { ready: false })]];
+    answer = { ...answer, change: 'mine' };
+    const lost = {
+      id: 'mine',
+      author: { machine: m1, user: 'me' },
+      atMs: 0,
+      isDown: false,
+      workingDir: '/shop',
+      winner: { machine: m2, user: 'other' },
+      volumes: {},
+    };
+    setTimeout(() => {
+      const { projects } = scene([aContainer('shop-web-1')]);
+      house.agent.snapshot = aSnapshot({
+        projects: projects.map((project) => ({ ...project, pointerHlc: 9 })),
+        containers: [aContainer('shop-web-1')],
+      });
+      house.agent.change();
+    }, 200);
+    setTimeout(() => {
+      const { projects, containers } = house.agent.snapshot;
+      house.agent.snapshot = aSnapshot({
+        projects: projects.map((project) => ({ ...project, conflicts: [lost] })),
+        containers,
+      });
+      house.agent.change();
+    }, 400);
+    const result = await house.tsc('up');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('another change of the project came in');
+    expect(result.stderr).toMatch(/the up of project shop by me on m1 .* by other on m2/);
+    expect(result.stderr).toContain('To apply it again: tsc-compose up in /shop on m1');
+  });
+
   test('stops waiting when somebody takes the project down', async () => {
     scenes = [[aContainer('shop-web-1', { ready: false })]];
     setTimeout(() => {
@@ -380,6 +420,36 @@ describe('stop, kill and rm', () => {
     const late = await house.tsc('wait', '--timeout', '1');
     expect(late.code).toBe(1);
     expect(late.stderr).toContain('not ready after 1 s');
+  });
+});
+
+describe('why', () => {
+  beforeEach(() => {
+    house.agent.snapshot = scene([aContainer('shop-web-1')]);
+  });
+
+  test('prints the replicas, the machines with their figures, and what refused the others', async () => {
+    const { code, stdout } = await house.tsc('why', 'web');
+    expect(code).toBe(0);
+    expect(stdout).toContain('web of project shop: replicated, 2 wanted');
+    expect(stdout).toContain('up by me on m1');
+    expect(stdout).toMatch(/1 +m1 +has it already +ready +run, .* ago: the slot is empty/);
+    expect(stdout).toMatch(/2 +- +no machine can run it +no container/);
+    expect(stdout).toMatch(/MACHINE +REPLICAS +RANK\nm1 +1 +0\.500\n/);
+    expect(stdout).toContain('m2 may not: is drained');
+    expect(stdout).toMatch(/failed: web-1 on m1, .*: exited \(1\)/);
+  });
+
+  test.each(['shop-web-1', 'web-1'])('takes container %s for its replica', async (name) => {
+    expect((await house.tsc('why', name, '--format', 'json')).code).toBe(0);
+    expect(house.agent.calls).toEqual([['why', 'shop', { service: 'web', slot: '1' }]]);
+  });
+
+  test('of what is not there says what is', async () => {
+    expect(await house.tsc('why', 'nope')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the project has: web'),
+    });
   });
 });
 

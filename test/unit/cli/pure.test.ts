@@ -293,8 +293,9 @@ describe('failures', () => {
 });
 
 describe('dry run', () => {
-  test('lists steps by machine, with names instead of ids', () => {
+  test('lists steps in order, with names instead of ids and what stays ready', () => {
     const snapshot = aSnapshot({ containers: [aContainer('shop-web-1')] });
+    const replica = { service: 'web', wanted: 2 };
     const steps = [
       {
         machine: m2,
@@ -304,6 +305,7 @@ describe('dry run', () => {
           reason: 'missing',
           arguments: { project: 'shop', service: 'web', slot: '2', hash: 'h', rollout: 'r' },
         },
+        replica: { ...replica, slot: '2', leastReady: 2 },
       },
       {
         machine: m1,
@@ -313,15 +315,26 @@ describe('dry run', () => {
           reason: 'out of date',
           arguments: { containerId: 'id-shop-web-1', graceMs: 1 },
         },
+        replica: { ...replica, slot: '1', leastReady: 1 },
+      },
+      {
+        machine: m2,
+        action: {
+          name: 'removeVolume',
+          subject: 's',
+          reason: 'down -v',
+          arguments: { project: 'shop', volume: 'data' },
+        },
       },
     ] as const;
-    expect(dryRunLines(steps, snapshot)).toEqual([
-      'm1',
-      '  stop shop-web-1: out of date',
-      'm2',
-      '  create web-2: missing',
+    expect(dryRunLines(steps, snapshot, 'shop')).toEqual([
+      'STEP   MACHINE   DOES                           READY',
+      '1      m2        create web-2: missing          2 of 2',
+      '2      m1        stop shop-web-1: out of date   1 of 2',
+      '3      m2        remove volume data: down -v',
+      'web: never fewer than 1 of 2 ready.',
     ]);
-    expect(dryRunLines([], snapshot)).toEqual(['Nothing to do.']);
+    expect(dryRunLines([], snapshot, 'shop')).toEqual(['Nothing to do.']);
   });
 });
 

@@ -30,7 +30,7 @@ describe('what the cluster does with each key', () => {
     [
       'depends_on: {o: {condition: service_started, restart: true}}',
       'depends_on.o.restart',
-      'translated',
+      'honoured',
     ],
     ['deploy: {endpoint_mode: vip}', 'deploy.endpoint_mode', 'translated'],
     ['deploy: {endpoint_mode: dnsrr}', 'deploy.endpoint_mode', 'honoured'],

@@ -64,6 +64,37 @@ describe('what a change comes to', () => {
     expect(names.indexOf('drain')).toBeLessThan(names.lastIndexOf('run'));
   });
 
+  test.each([
+    ['start-first', 1, 3],
+    ['stop-first', 1, 2],
+    ['stop-first', 2, 1],
+  ])(
+    'with %s and parallelism %i never has fewer than %i of 3 ready',
+    (order, parallelism, least) => {
+      const project = (image: string) =>
+        aProject({
+          web: { image, deploy: { replicas: 3, update_config: { order, parallelism } } },
+        });
+      const fake = new FakeCluster(new World('a', 'b'));
+      const { world } = fake;
+      world.up('a', project('web:1'));
+      fake.settle();
+      world.up('a', project('web:2'));
+      const { steps } = foresee(world.view('a'), 'app', decide);
+      const replicas = steps.flatMap(({ replica }) => replica ?? []);
+      expect(Math.min(...replicas.map(({ leastReady }) => leastReady))).toBe(least);
+      expect(new Set(replicas.map(({ service, wanted }) => `${service} ${wanted}`))).toEqual(
+        new Set(['web 3']),
+      );
+      // What is foreseen is what comes.
+      let seen = 3;
+      fake.settle(() => {
+        seen = Math.min(seen, fake.running('web').filter(({ ready }) => ready).length);
+      });
+      expect(seen).toBe(least);
+    },
+  );
+
   test('is nothing for other projects, and changes nothing', () => {
     const world = running(aProject({ web: {} }));
     world.up('a', aProject({ other: {} }, { name: 'else' }));

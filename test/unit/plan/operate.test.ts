@@ -175,6 +175,40 @@ describe('restart', () => {
   });
 });
 
+describe('up, of what others want to be restarted with', () => {
+  const services = (image: string): Record<string, Service> => ({
+    db: { image, deploy: { replicas: 2 } },
+    web: { depends_on: { db: { condition: 'service_started', restart: true } } },
+    far: { depends_on: { web: { condition: 'service_started', restart: true } } },
+    other: { depends_on: { db: { condition: 'service_started' } } },
+  });
+
+  test('restarts those when the new containers are there, and no others', () => {
+    const fake = settled(services('db:1'));
+    const before = new Map(fake.containers().map(({ id, startedMs }) => [id, startedMs]));
+    fake.world.up('a', aProject(services('db:2')));
+    fake.settle();
+    const restarted = (service: string): boolean =>
+      fake.running(service).some(({ id, startedMs }) => startedMs > (before.get(id) ?? 0));
+    expect([restarted('web'), restarted('far'), restarted('other')]).toEqual([true, true, false]);
+    const dbMs = Math.max(...fake.running('db').map(({ startedMs }) => startedMs));
+    expect(fake.running('web')[0]?.startedMs).toBeGreaterThanOrEqual(dbMs);
+    expect(fake.running('web')[0]?.id).toBeDefined();
+    expect(before.has(fake.running('web')[0]?.id ?? '')).toBe(true);
+  });
+
+  test('restarts nothing when nothing was replaced, and starts nothing that is stopped', () => {
+    const fake = settled(services('db:1'));
+    expect(fake.world.accept('a', aProject(services('db:1'))).operationsToWrite).toEqual([]);
+    order(fake, { act: 'stop', services: ['web'] });
+    fake.settle();
+    const { operationsToWrite } = fake.world.accept('a', aProject(services('db:2')), {
+      services: ['db'],
+    });
+    expect(operationsToWrite.map(({ value }) => value.restartAtMs)).toEqual([undefined]);
+  });
+});
+
 describe('kill', () => {
   test('with SIGKILL ends all and nothing is restarted', () => {
     const fake = settled({ web: { restart: 'always', deploy: { replicas: 2 } } });
