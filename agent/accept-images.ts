@@ -16,7 +16,7 @@ import type { Project } from '../src/model/project.ts';
 import type { ResolvedImage } from '../src/model/record.ts';
 import type { MachineView, View } from '../src/model/view.ts';
 import { placeable, refusal } from '../src/plan/place.ts';
-import { isRegistryRefusal } from './engine-errors.ts';
+import { isEngineDown, isRegistryRefusal } from './engine-errors.ts';
 import { digestFor, ensureImage, type RegistryAuth } from './engine-image.ts';
 import type { Log } from './log.ts';
 
@@ -169,8 +169,8 @@ export async function ensureOnTargets(
     const here = facts.presence.get(wanted.service) ?? new Set();
     for (const id of targets.get(wanted.service) ?? []) {
       const machine = view.machines.get(id);
-      if (machine?.liveness !== 'reachable' || here.has(id)) continue;
-      // It pulls by itself when it is its turn.
+      if (machine?.liveness !== 'reachable' || !machine.isAble || here.has(id)) continue;
+      // It pulls by itself when it can; one broken engine must not hold up the others' change.
       if (facts.silent.has(id)) continue;
       const image = facts.images[wanted.service];
       const key = `${id} ${wanted.reference}`;
@@ -376,6 +376,7 @@ async function pullSomewhere(wanted: Wanted, components: ImageComponents): Promi
   } catch (error) {
     const cause: unknown = error instanceof AggregateError ? error.errors[0] : error;
     if (cause instanceof TscError && cause.code === 'E_REGISTRY_REFUSED') throw cause;
+    if (wanted.policy === 'build') throw notBuilt(wanted, 'no machine that may run it', cause);
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TscError(
       'E_IMAGE_NOT_FOUND',
@@ -384,6 +385,18 @@ async function pullSomewhere(wanted: Wanted, components: ImageComponents): Promi
       { hint: 'is the name right? Nothing has been changed', cause },
     );
   }
+}
+
+/** Policy "build": the file says how the image is made, and no registry is asked for it. */
+function notBuilt({ service, reference }: Wanted, where: string, cause: unknown): TscError {
+  return new TscError(
+    'E_IMAGE_NOT_FOUND',
+    `service ${service}: its image "${reference}" is built from the file, and is not on ${where}`,
+    {
+      hint: `run docker compose build ${service} first: up brings it from the Docker engine here. Nothing has been changed`,
+      cause,
+    },
+  );
 }
 
 async function pullOn(
@@ -395,13 +408,14 @@ async function pullOn(
   const { service, reference, policy, platform } = wanted;
   log.info('making an image available', { machine: machine.name, reference });
   const auth = authFor(reference);
+  const resolvedId = image?.ids[machine.platform];
   try {
     const engine = await docker(machine.id);
     const request = {
       reference,
       policy,
       platform,
-      resolvedId: image?.ids[machine.platform],
+      resolvedId,
       digest: digestFor(image, machine.platform),
       machineName: machine.name,
       // The user has just asked for what the tag means now: here it means that from now on.
@@ -410,7 +424,12 @@ async function pullOn(
     };
     await ensureImage(engine, request, log);
   } catch (cause) {
+    if (resolvedId !== undefined && isEngineDown(cause)) {
+      log.warn('an engine is away; it pulls later', { machine: machine.name, reference });
+      return;
+    }
     if (isRegistryRefusal(cause)) throw registryRefused(service, reference, auth, cause);
+    if (policy === 'build') throw notBuilt(wanted, `machine ${machine.name}`, cause);
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TscError('E_IMAGE_NOT_FOUND', `service ${service} on ${machine.name}: ${why}`, {
       hint: `load the image there, or keep the service off that machine with x-machines. Nothing has been changed`,

@@ -6,8 +6,11 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
+import { readLinks } from '../src/gossip/liveness.ts';
+import { hlcToMs } from '../src/lib/hlc.ts';
 import type { ClusterId, MachineId } from '../src/model/ids.ts';
 import { bridgeDevice, engineNetwork, label, wgDevice } from '../src/model/names.ts';
+import { recordKey } from '../src/model/record.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 import type { MachineView, View, ViewContext } from '../src/model/view.ts';
 import { heldSlots } from '../src/plan/held.ts';
@@ -29,6 +32,7 @@ import { ConflictWatch } from './conflict-watch.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import { DnsServer } from './dns-server.ts';
 import type { Engine } from './engine.ts';
+import { EngineLife } from './engine-life.ts';
 import type { NetworkSpec } from './engine-network.ts';
 import { Evaluator } from './evaluate.ts';
 import { Executor } from './executor.ts';
@@ -151,8 +155,10 @@ export class ClusterParts {
       { cluster },
     );
     this.#conflicts = new ConflictWatch({ replica, log: log.part('conflicts') });
+    const engineLife = new EngineLife({ now, leftMs: leftAtMs(replica) });
     this.#observer = new Observer(
       {
+        hasEngineEnded: (ended) => engineLife.hasEnded(ended),
         engine,
         replica,
         view: () => this.#evaluator.view(),
@@ -165,6 +171,7 @@ export class ClusterParts {
               log.warn('the firewall could not be checked', { error });
             });
           }
+          if (isUp !== this.#wasEngineUp) engineLife.note(isUp);
           this.#wasEngineUp = isUp;
           replica.setAble(isUp);
           if (this.#observer.isSynced()) this.#onSynced?.();
@@ -353,6 +360,13 @@ export class ClusterParts {
       (error: unknown) => log.warn('the network of the containers is not there yet', { error }),
     );
   }
+}
+
+/** When an earlier run of this agent said good-bye; undefined when it ended without. */
+function leftAtMs(replica: AgentReplica): number | undefined {
+  const entry = replica.get(recordKey.links(replica.self));
+  const leaving = readLinks(entry?.value)?.leaving;
+  return entry === undefined || leaving === undefined ? undefined : hlcToMs(entry.hlc);
 }
 
 /** Search domains of the machine's own resolv.conf, as Docker passes them on. */

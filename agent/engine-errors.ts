@@ -23,6 +23,8 @@ export function engineError(cause: unknown, what: string): TscError {
       cause,
     });
   }
+  // No engine answers with this: an agent does that could not reach its own.
+  if (statusCode === 502) return new TscError('E_ENGINE_UNREACHABLE', message, { cause });
   const port = takenPort(message);
   if (port !== undefined) {
     return new TscError('E_PORT_TAKEN', `port ${port} is taken on this machine: ${what}`, {

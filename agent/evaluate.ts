@@ -15,6 +15,12 @@ import type { Log } from './log.ts';
 
 /** 5 ms: gathers the records of one gossip frame and of one burst of Docker events. */
 const tickMs = 5;
+/**
+ * Twice as long as the last evaluation took, at most 250 ms, until the next: where hundreds of
+ * containers start, every one of their records would bring one, in every agent.
+ */
+const restFactor = 2;
+const restLimitMs = 250;
 /** 30 s: an evaluation comes at least this often, so that a missed event heals. */
 const idleMs = 30_000;
 
@@ -36,6 +42,7 @@ export class Evaluator {
   readonly #reported = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
+  #restUntilMs = 0;
   #stopped = false;
   #plan: Plan = { actions: [], wakeAtMs: undefined, waiting: [] };
   #view: View | undefined;
@@ -56,7 +63,10 @@ export class Evaluator {
   }
 
   markDirty(): void {
-    this.#wakeAt(this.#components.now() + tickMs);
+    const nowMs = this.#components.now();
+    // Never later than the limit, wherever the clock was set to meanwhile.
+    const restUntilMs = Math.min(this.#restUntilMs, nowMs + restLimitMs);
+    this.#wakeAt(Math.max(nowMs + tickMs, restUntilMs));
   }
 
   stop(): void {
@@ -79,6 +89,7 @@ export class Evaluator {
 
   #evaluate(): void {
     const { buildView, parts, plan, mayPlan, execute, now } = this.#components;
+    const startMs = performance.now();
     this.#guarded('view', () => {
       const view = buildView();
       this.#view = view;
@@ -90,6 +101,8 @@ export class Evaluator {
         if (this.#plan.wakeAtMs !== undefined) this.#wakeAt(this.#plan.wakeAtMs);
       });
     });
+    const tookMs = performance.now() - startMs;
+    this.#restUntilMs = now() + Math.min(restFactor * tookMs, restLimitMs);
     this.#wakeAt(now() + idleMs);
   }
 

@@ -11,9 +11,18 @@ import type { Log } from './log.ts';
 const retryLimitMs = 15_000;
 const retryFirstMs = 500;
 
+/**
+ * A driver that rests does so for 3 times as long as its runs took lately, up to 1 s: a machine on
+ * which programs take long is not made busier by running more of them. A few runs come at once: the
+ * first 300 ms of such debt are free.
+ */
+const restFactor = 3;
+const freeDebtMs = 300;
+const restLimitMs = 1_000;
+
 /** How a driver wants its values. */
 export interface LatestWinsOptions {
-  /** The least time between the end of a run and the next one, in milliseconds. */
+  /** The least time between the end of a run and the next one, in milliseconds; 0: none at all. */
   readonly restMs?: number;
 }
 
@@ -25,6 +34,8 @@ export class LatestWins<T> {
   #running: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   readonly #restMs: number;
+  #debtMs = 0;
+  #debtAtMs = 0;
   #failures = 0;
   #stopped = false;
   #lastMessage: string | undefined;
@@ -66,11 +77,13 @@ export class LatestWins<T> {
       const { value } = this.#next;
       this.#next = undefined;
       try {
+        const startMs = performance.now();
         await this.#apply(value);
+        const restMs = this.#restAfter(startMs);
         if (this.#lastMessage !== undefined) this.#log.info('works again', { driver: this.#name });
         this.#lastMessage = undefined;
         this.#failures = 0;
-        if (this.#restMs > 0) await sleep(this.#restMs);
+        if (restMs > 0) await sleep(restMs);
       } catch (error) {
         this.#report(error);
         if (!this.#stopped) {
@@ -81,6 +94,16 @@ export class LatestWins<T> {
       }
     }
     this.#running = undefined;
+  }
+
+  /** How long to rest now, after a run that began then. */
+  #restAfter(startMs: number): number {
+    if (this.#restMs === 0) return 0;
+    const nowMs = performance.now();
+    const paidMs = startMs - this.#debtAtMs;
+    this.#debtMs = Math.max(0, this.#debtMs - paidMs) + restFactor * (nowMs - startMs);
+    this.#debtAtMs = nowMs;
+    return Math.min(Math.max(this.#restMs, this.#debtMs - freeDebtMs), restLimitMs);
   }
 
   #report(error: unknown): void {

@@ -16,10 +16,18 @@ const ticksPerSecond = 100;
  * @returns ms since the epoch; 0 when it cannot be told
  */
 export function bootTimeMs(): number {
+  return processStartMs('1');
+}
+
+/**
+ * When a process started.
+ * @returns ms since the epoch; 0 when it cannot be told
+ */
+export function processStartMs(pid: string): number {
   try {
     const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
     // The program's name may hold spaces; field 22 is counted after its closing bracket.
-    const fields = readFileSync('/proc/1/stat', 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
     const startTicks = Number(fields[19]);
     const bootMs = (bootSeconds + startTicks / ticksPerSecond) * 1000;
     return Number.isFinite(bootMs) ? bootMs : 0;

@@ -18,9 +18,11 @@ import { type ContainerCause, type ContainerRecord, recordKey } from '../src/mod
 import type { Replica } from '../src/model/replica.ts';
 import type { View } from '../src/model/view.ts';
 import { isReady, probePortsOf, type Readiness } from '../src/plan/readiness.ts';
+import { isRunOnce } from '../src/view/service-spec.ts';
 import { containerRecord, isRecorded } from './container-record.ts';
 import type { Engine } from './engine.ts';
 import type { EngineEvent } from './engine-events.ts';
+import type { Ended } from './engine-life.ts';
 import type { Log } from './log.ts';
 
 /** 20 ms: Docker says kill, die and stop of one container within a few. */
@@ -33,6 +35,8 @@ const rescanMs = 60_000;
 const parallelCount = 8;
 /** 100 ms: a rule that asks to be asked "now" must not turn into a loop. */
 const leastRecheckMs = 100;
+/** What an engine tells of a container whose end it did not see. */
+const endedByEngine = 255;
 /** 1 s until a container whose definition has not arrived is judged again. */
 const unknownSpecMs = 1_000;
 
@@ -46,6 +50,8 @@ export interface ObserverComponents {
   readonly view: () => View;
   /** Whether all these TCP ports accept connections: readiness-probe.ts. */
   readonly probe: (ip: string, ports: readonly number[]) => Promise<boolean>;
+  /** Whether a container was ended by its engine or with its machine: engine-life.ts. */
+  readonly hasEngineEnded: (ended: Ended) => boolean;
   /** `isSynced()` or `isEngineUp()` has changed. */
   readonly onChange: () => void;
   readonly now: () => number;
@@ -309,9 +315,22 @@ export class Observer {
     replica.observe(recordKey.container(replica.self, id), {
       ...record,
       ready,
+      exitCode: this.#exitCodeOf(id, record),
       ...(cause === undefined ? {} : { cause }),
       ...(signalMs === 0 ? {} : { signalMs }),
     });
+  }
+
+  /** 255, as after a power cut, for what was ended by the engine: it has neither failed nor completed. */
+  #exitCodeOf(id: string, record: ContainerRecord): number {
+    if (record.state !== 'exited') return record.exitCode;
+    const service = this.#components.view().projects.get(record.project)?.services;
+    const own = service?.get(record.service);
+    // A job that has answered 0 is done, whoever asked it to end.
+    if (own !== undefined && record.exitCode === 0 && isRunOnce(own)) return 0;
+    const before = this.#previous(id);
+    const isKnown = before?.exitCode === endedByEngine && before.finishedMs === record.finishedMs;
+    return isKnown || this.#components.hasEngineEnded(record) ? endedByEngine : record.exitCode;
   }
 
   #readinessOf(id: string, record: ContainerRecord, tracked: Tracked): Readiness {

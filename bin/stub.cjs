@@ -6,10 +6,10 @@ var path = require('path');
 
 /**
  * Starts a program of this package.
- * name: as the user typed it; entry: its built file, which exports run(argv, version);
- * flags: what Node is to be started with.
+ * name: as the user typed it; entry: its built file; load: runs that file, gives the exit code;
+ * flags: what Node is to be started with, if anything.
  */
-module.exports = function start(name, entry, flags) {
+module.exports = function start(name, entry, load, flags) {
   var found = process.versions.node;
   if (parseInt(found, 10) < 24) {
     process.stderr.write(name + ' needs Node >= 24, found v' + found + '\n');
@@ -32,11 +32,7 @@ module.exports = function start(name, entry, flags) {
     var again = [process.execPath].concat(process.execArgv, flags, process.argv.slice(1));
     process.execve(process.execPath, again, process.env);
   }
-  var loader = require('module');
-  if (loader.enableCompileCache) loader.enableCompileCache();
-  require(file)
-    .run(process.argv.slice(2), version)
-    .then(function (code) {
-      process.exit(code);
-    });
+  load(file, version).then(function (code) {
+    process.exit(code);
+  });
 };

@@ -1,3 +1,13 @@
 #!/usr/bin/env node
 'use strict';
-require('./stub.cjs')('tsc-compose-agent', 'dist/agent/main.js', require('./agent-flags.cjs'));
+function load(file, version) {
+  require('module').enableCompileCache();
+  return require(file).run(process.argv.slice(2), version);
+}
+
+require('./stub.cjs')(
+  'tsc-compose-agent',
+  'dist/agent/main.js',
+  load,
+  require('./agent-flags.cjs'),
+);

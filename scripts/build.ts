@@ -1,11 +1,11 @@
 /**
- * Builds dist/: the command (ESM, a chunk per command, so that `--version` loads neither dockerode
- * nor react), the agent with its worker, and the library with its types.
+ * Builds dist/: the command (a script whose parts are evaluated when they are needed, so that `ps`
+ * runs neither the loader nor react), the agent with its worker, and the library with its types.
  * What it must never do: ship dockerode's grpc, protobuf and ssh2 parts, which we do not use and
  * which cost 60 ms at every start; agent/engine-stubs.ts takes their place.
  */
 import { readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 import { root, run, step } from './lib/steps.ts';
 
@@ -41,23 +41,24 @@ const common: BuildOptions = {
   },
 };
 
-/** Large modules of Node, which most commands import somewhere but never use. */
-const lateModules: readonly string[] = ['child_process', 'crypto', 'http', 'https', 'net', 'tls'];
+const script: BuildOptions = {
+  format: 'cjs',
+  splitting: false,
+  banner: {},
+  minifyIdentifiers: true,
+};
 
 /**
  * An `import` of one of Node's own modules reads every export of it, and with node:http that loads
- * all of fetch: 45 ms before anything is done. Asked for by call, a module is only itself; and the
- * large ones are asked for when something of them is used.
+ * all of fetch, with node:util the code for terminals: 45 ms before anything is done. Here a module
+ * is asked for when something of it is used, and nothing else of it is read.
  */
 const builtinsByCall: Plugin = {
   name: 'builtins-by-call',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'builtin' }));
-    onLoad({ filter: /./, namespace: 'builtin' }, async ({ path }) => {
+  setup: (plugin) => {
+    plugin.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'builtin' }));
+    plugin.onLoad({ filter: /./, namespace: 'builtin' }, async ({ path }) => {
       const call = `process.getBuiltinModule(${JSON.stringify(path)})`;
-      if (!lateModules.includes(path.slice('node:'.length))) {
-        return { contents: `module.exports = ${call};` };
-      }
       const names = Object.keys((await import(path)) as object).filter((key) => key !== 'default');
       const getters = names.map((name) => `get ${name}() { return ${call}.${name}; }`);
       return { contents: `module.exports = { ${getters.join(', ')} };` };
@@ -93,15 +94,41 @@ function assertIsLight(
 
 // `--keep` leaves the chunks of earlier builds, which agents that still run may load.
 if (!process.argv.includes('--keep')) rmSync(join(root, 'dist'), { recursive: true, force: true });
+/** Screens are ES modules of their own: ink cannot be a part of a script. */
+const screens: Readonly<Record<string, string>> = {
+  'up-view': 'src/cli/up-view.tsx',
+  screen: 'src/cli/status/screen.tsx',
+};
+
+const screensApart: Plugin = {
+  name: 'screens-apart',
+  setup: (plugin) => {
+    plugin.onResolve({ filter: /\.tsx$/ }, ({ path, kind }) =>
+      kind === 'dynamic-import' ? { path: `./${parse(path).name}.js`, external: true } : undefined,
+    );
+  },
+};
+
 await step('build: command', async () => {
-  const result = await build({
+  const { metafile } = await build({
     ...common,
     entryPoints: { main: 'src/cli/main.ts' },
     outdir: 'dist/cli',
     plugins: [builtinsByCall],
+    write: false,
   });
   const heavy = ['dockerode', 'ink', 'react', 'ajv', 'yaml', 'ws'];
-  assertIsLight(result.metafile, 'src/cli/main.ts', heavy);
+  assertIsLight(metafile, 'src/cli/main.ts', heavy);
+  // One script, whose compiled code can be kept (bin/cached.cjs); its parts still load late.
+  await build({
+    ...common,
+    ...script,
+    entryPoints: { main: 'src/cli/main.ts' },
+    outdir: 'dist/cli',
+    outExtension: { '.js': '.cjs' },
+    plugins: [builtinsByCall, screensApart],
+  });
+  await build({ ...common, entryPoints: screens, outdir: 'dist/cli', plugins: [builtinsByCall] });
 });
 await step('build: agent', async () => {
   const entryPoints: Record<string, string> = {

@@ -88,12 +88,37 @@ function toModule(code: string): string {
   ].join('\n');
 }
 
+/** What only people and editors read. */
+const shownKeywords: ReadonlySet<string> = new Set([
+  'title',
+  'description',
+  'deprecated',
+  'examples',
+]);
+
+/**
+ * The schema as the loader checks it: without what only editors show, and without the forms of
+ * extensions, which the reference leaves alone whatever they hold.
+ */
+function checkedSchema(schema: Json, isProperties = false): Json {
+  if (Array.isArray(schema)) return schema.map((item) => checkedSchema(item));
+  if (!isObject(schema)) return schema;
+  const result: { [key: string]: Json } = {};
+  for (const [key, value] of Object.entries(schema)) {
+    if (isProperties ? key.startsWith('x-') : shownKeywords.has(key)) continue;
+    const holdsNames = ['properties', 'patternProperties', 'definitions'].includes(key);
+    result[key] = checkedSchema(value, !isProperties && holdsNames);
+  }
+  return result;
+}
+
 function buildValidator(schema: AnySchemaObject): string {
   const ajv = new Ajv({
     allErrors: true,
     strict: false,
     inlineRefs: false,
-    verbose: true,
+    // The loader words its own messages.
+    messages: false,
     code: { source: true, esm: true, lines: false, optimize: 1 },
   });
   // The standalone packer has no ES module entry.
@@ -103,15 +128,47 @@ function buildValidator(schema: AnySchemaObject): string {
   return toModule(pack.default(ajv, ajv.compile(schema)));
 }
 
+/**
+ * The keys of every mapping that takes no others, by the pattern of its path in a file: `*` for any
+ * key, `[]` for a position of a list.
+ */
+function knownKeys(root: { [key: string]: Json }): Readonly<Record<string, readonly string[]>> {
+  const keys: Record<string, Set<string>> = {};
+  const definitions = isObject(root['definitions']) ? root['definitions'] : {};
+  const visit = (schema: Json | undefined, path: readonly string[]): void => {
+    if (!isObject(schema)) return;
+    const { $ref, oneOf, items, properties, patternProperties, additionalProperties } = schema;
+    if (typeof $ref === 'string') visit(definitions[$ref.slice('#/definitions/'.length)], path);
+    if (Array.isArray(oneOf)) for (const form of oneOf) visit(form, path);
+    visit(items, [...path, '[]']);
+    const named = Object.entries(isObject(properties) ? properties : {});
+    for (const [key, value] of named) visit(value, [...path, key]);
+    const free = Object.entries(isObject(patternProperties) ? patternProperties : {});
+    for (const [key, value] of free) if (key !== '^x-') visit(value, [...path, '*']);
+    visit(additionalProperties, [...path, '*']);
+    if (additionalProperties === false && named.length > 0) {
+      const known = (keys[path.join('.')] ??= new Set());
+      for (const [key] of named) known.add(key);
+    }
+  };
+  visit(root, []);
+  return Object.fromEntries(Object.entries(keys).map(([path, set]) => [path, [...set]]));
+}
+
+function keysModule(schema: { [key: string]: Json }): string {
+  const text = JSON.stringify(JSON.stringify(knownKeys(schema)));
+  return `// Written by scripts/generate-schemas.ts from schemas/compose.json. Do not edit.
+/** JSON: the keys of every mapping that takes no others, by the pattern of its path. */
+export const knownKeysText: string = ${text};
+`;
+}
+
 const declaration = `// Written by scripts/generate-schemas.ts. Do not edit.
 export interface SchemaError {
   readonly instancePath: string;
   readonly schemaPath: string;
   readonly keyword: string;
   readonly params: Readonly<Record<string, unknown>>;
-  readonly message?: string;
-  /** The schema that holds the keyword: its "properties" are the keys that would have been right. */
-  readonly parentSchema?: { readonly properties?: Readonly<Record<string, unknown>> };
 }
 export declare const validate: {
   (data: unknown): boolean;
@@ -120,10 +177,13 @@ export declare const validate: {
 `;
 
 const schema = buildSchema();
+const checked = checkedSchema(schema);
+if (!isObject(checked)) throw new Error('the schema is not an object');
 const outputs = new Map<string, string>([
   ['schemas/compose.json', formatJson(schema)],
-  ['src/compose/schema-validator.gen.js', buildValidator(schema)],
+  ['src/compose/schema-validator.gen.js', buildValidator(checked)],
   ['src/compose/schema-validator.gen.d.ts', declaration],
+  ['src/compose/schema-keys.gen.ts', keysModule(checked)],
 ]);
 
 let drifted = 0;

@@ -1,13 +1,14 @@
 /**
  * `npm run sim -- [--seeds N] [--first-seed K] [--machines A..B] [--minutes T] [--threads C]
- * [--verbose]`: runs the simulation of the gossip (test/sim). A failing seed prints the command
- * that runs it again; an interrupted run prints the command that goes on. Exit code 1 when a seed
- * failed.
+ * [--mutate NAME] [--verbose]`: runs the simulation (test/sim). A failing seed prints the command
+ * that runs it again; an interrupted run prints the command that goes on. `--mutate` takes something
+ * out of the shipping code (test/sim/mutations.ts), and then seeds should fail. Exit code 1 when a
+ * seed failed.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { applyMutation, isMutation, mutations } from '../test/sim/mutations.ts';
 import { replayCommand, runSeeds } from '../test/sim/run-seeds.ts';
-import { runScenario } from '../test/sim/scenario.ts';
 
 /** 10 s between lines of progress. */
 const progressMs = 10_000;
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     machines: { type: 'string', default: '3..12' },
     minutes: { type: 'string', default: '2' },
     threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
+    mutate: { type: 'string' },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -33,14 +35,18 @@ const isUsable =
   firstSeed >= 0 &&
   most >= least &&
   minutes > 0;
-if (!isUsable) {
+const { mutate } = values;
+if (!isUsable || (mutate !== undefined && !isMutation(mutate))) {
   process.stderr.write(
-    'usage: npm run sim -- [--seeds N] [--first-seed K] [--machines A..B] [--minutes T] [--threads C] [--verbose]\n',
+    'usage: npm run sim -- [--seeds N] [--first-seed K] [--machines A..B] [--minutes T] [--threads C] [--mutate NAME] [--verbose]\n',
   );
+  process.stderr.write(`mutations: ${Object.keys(mutations).join(', ')}\n`);
   process.exit(2);
 }
 
 if (values.verbose) {
+  if (mutate !== undefined) applyMutation(mutate);
+  const { runScenario } = await import('../test/sim/scenario.ts');
   // One thread and in order, because whoever reads the log wants to know what came after what.
   for (let seed = firstSeed; seed < firstSeed + seedCount; seed++) {
     const machineCount = least + (seed % (most - least + 1));
@@ -68,6 +74,7 @@ const nextSeed = await runSeeds({
   machines: [least, most],
   minutes,
   threadCount,
+  ...(mutate === undefined ? {} : { mutation: mutate }),
   isEnough: () => isInterrupted,
   onReport: ({ seed, machineCount, failure, tookMs }) => {
     slowestMs = Math.max(slowestMs, tookMs);

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run } from './steps.ts';
 
-const results = ['dist/cli/main.js', 'dist/agent/main.js', 'dist/agent/store-worker.js'];
+const results = ['dist/cli/main.cjs', 'dist/agent/main.js', 'dist/agent/store-worker.js'];
 const sources = ['src', 'agent', 'scripts/build.ts', 'package-lock.json'];
 
 /** Whether a build is needed. */

@@ -20,12 +20,13 @@ export function shownPlace(place: Place, cwd: string): Place {
 
 /** The same error, its place as the user knows it. */
 export function withShownPlace(error: TscError, cwd: string): TscError {
-  const { code, message, hint, where, cause } = error;
+  const { code, message, hint, where, cause, also } = error;
   if (where === undefined) return error;
   return new TscError(code, message, {
     ...(hint === undefined ? {} : { hint }),
     ...(cause === undefined ? {} : { cause }),
     where: shownPlace(where, cwd),
+    also: also.map((other) => withShownPlace(other, cwd)),
   });
 }
 

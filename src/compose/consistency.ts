@@ -3,34 +3,49 @@
  * same thing must agree, dependencies must not run in a circle. Looks at enabled services only;
  * changes nothing.
  */
-import type { ErrorCode } from '../lib/errors.ts';
+import { type ErrorCode, TscError } from '../lib/errors.ts';
 import type { Json, Project, Service } from '../model/project.ts';
 import type { LoadContext } from './context.ts';
+import { throwAll } from './fault.ts';
 import { buildSecrets, modelsOf, type ProjectState } from './project.ts';
 import type { KeyPath } from './value.ts';
 
-/** Reports the first broken rule. */
+/** Ends the check that calls it. */
 type Fail = (message: string, path: KeyPath, code?: ErrorCode) => never;
 
-/** @throws E_COMPOSE_CONSISTENCY or E_COMPOSE_CYCLE */
+/**
+ * Reports every check that fails, each with its first broken rule.
+ * @throws E_COMPOSE_CONSISTENCY or E_COMPOSE_CYCLE
+ */
 export function checkConsistency(state: ProjectState, context: LoadContext): void {
   const fail: Fail = (message, path, code = 'E_COMPOSE_CONSISTENCY') => {
     throw context.error(code, message, path);
   };
   const { project } = state;
+  const faults: TscError[] = [];
+  const attempt = (check: () => void): void => {
+    try {
+      check();
+    } catch (error) {
+      if (!(error instanceof TscError)) throw error;
+      faults.push(error);
+    }
+  };
   for (const [name, service] of Object.entries(project.services)) {
     const path = ['services', name];
-    checkSource(name, service, state, path, fail);
-    checkReferences(name, service, project, path, fail);
-    checkDependencies(name, service, state, path, fail);
-    checkHealth(service, path, fail);
-    checkScale(name, service, path, fail);
-    checkResources(name, service, path, fail);
-    checkWatch(name, service, path, fail);
-    checkMounts(name, service, path, fail);
+    attempt(() => checkSource(name, service, state, path, fail));
+    attempt(() => checkReferences(name, service, project, path, fail));
+    attempt(() => checkDependencies(name, service, state, path, fail));
+    attempt(() => checkHealth(service, path, fail));
+    attempt(() => checkScale(name, service, path, fail));
+    attempt(() => checkResources(name, service, path, fail));
+    attempt(() => checkWatch(name, service, path, fail));
+    attempt(() => checkMounts(name, service, path, fail));
   }
-  checkSecrets(project, fail);
-  checkCycles(project, fail);
+  attempt(() => checkSecrets(project, fail));
+  // Of dependencies that lead nowhere, enough has been said.
+  if (faults.length === 0) attempt(() => checkCycles(project, fail));
+  throwAll(faults);
 }
 
 /** Two containers cannot have one name. */

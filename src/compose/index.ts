@@ -28,6 +28,13 @@ import { type TemplateVariable, variablesOf } from './template.ts';
 import { hasIdentity } from './unicity.ts';
 import { type Dict, entriesOf, isDict, type KeyPath, type Value } from './value.ts';
 
+export { carriedOut } from './carry-out.ts';
+export type {
+  ComposeFile,
+  IncludedFile,
+  ServiceAdditions,
+  ServiceHook,
+} from './compose-file.ts';
 export type { Environment, Positions, ProjectReader } from './context.ts';
 export { imageName, modelYaml, projectJson, projectYaml, serviceHash } from './output.ts';
 export type { Services } from './project.ts';

@@ -24,7 +24,9 @@ export const maxTemplateLength = 262_144;
 export const maxPorts = 40_000;
 
 export function tooLarge(message: string, file?: string): TscError {
-  return new TscError('E_COMPOSE_TOO_LARGE', message, {
-    ...(file === undefined ? {} : { where: { file } }),
-  });
+  return new TscError(
+    'E_COMPOSE_TOO_LARGE',
+    message,
+    file === undefined ? {} : { where: { file } },
+  );
 }

@@ -107,9 +107,17 @@ function resolveLink(value: Value, scope: Scope): Value {
   // The end of the path need not exist yet: links are resolved in the part that does.
   for (let part = path; part !== '/' && part !== '.'; part = posix.dirname(part)) {
     const real = reader.realPath?.(scope.context.absolute(part));
-    if (real !== undefined) return real + path.slice(part.length);
+    if (real !== undefined) return asBefore(path, real, scope) + path.slice(part.length);
   }
   return path;
+}
+
+/** A relative path stays one, as long as its links lead nowhere else than below the folder. */
+function asBefore(path: string, real: string, { context }: Scope): string {
+  if (path.startsWith('/')) return real;
+  const here = context.reader.realPath?.(context.cwd) ?? context.cwd;
+  const relative = posix.relative(here, real);
+  return relative.startsWith('..') && !path.startsWith('..') ? real : relative;
 }
 
 function resolveMount(value: Value, scope: Scope): Value {

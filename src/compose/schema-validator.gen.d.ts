@@ -4,9 +4,6 @@ export interface SchemaError {
   readonly schemaPath: string;
   readonly keyword: string;
   readonly params: Readonly<Record<string, unknown>>;
-  readonly message?: string;
-  /** The schema that holds the keyword: its "properties" are the keys that would have been right. */
-  readonly parentSchema?: { readonly properties?: Readonly<Record<string, unknown>> };
 }
 export declare const validate: {
   (data: unknown): boolean;

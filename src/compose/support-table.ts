@@ -29,9 +29,9 @@ function refused(note: string, when?: (value: Json) => boolean): readonly Suppor
   return [{ verdict: 'refused', note, ...(when === undefined ? {} : { when }) }];
 }
 
-/** Honoured for the values that pass, else refused. */
-function only(when: (value: Json) => boolean, note: string): readonly SupportRule[] {
-  return [{ verdict: 'honoured', when }, ...refused(note)];
+/** Honoured for the values that pass; with a note, refused for the others. */
+function only(when: (value: Json) => boolean, note?: string): readonly SupportRule[] {
+  return [{ verdict: 'honoured', when }, ...(note === undefined ? [] : refused(note))];
 }
 
 function oneOf(...texts: readonly string[]): (value: Json) => boolean {
@@ -53,12 +53,21 @@ function hasLinkAlias(value: Json): boolean {
 }
 
 const isTrue = (value: Json): boolean => value === true;
+const isService = startsWith('service:');
 
-/** `service:NAME` and `container:NAME`. */
-const sharesNamespace = refused(
-  'sharing a namespace with another container is not carried out yet',
-  startsWith('service:', 'container:'),
-);
+const foreignContainer =
+  'a container outside the file is on one machine only: name a service of the file, as service:NAME';
+
+/** Of a service of the file: both run on the same machine, replica beside replica. */
+const namespace: readonly SupportRule[] = [
+  ...refused(foreignContainer, startsWith('container:')),
+  ...honoured,
+];
+
+function namesContainer(value: Json): boolean {
+  const sources: readonly unknown[] = Array.isArray(value) ? value : [];
+  return sources.some((source) => String(source).startsWith('container:'));
+}
 
 function each(
   prefix: string,
@@ -95,14 +104,15 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
      mem_reservation memswap_limit mem_swappiness cpu_count cpu_percent cpu_period cpu_quota
      cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset pids_limit shm_size devices group_add uts
      userns_mode oom_kill_disable oom_score_adj runtime cgroup cgroup_parent storage_opt
-     device_cgroup_rules isolation attach`,
+     device_cgroup_rules isolation attach blkio_config mac_address`,
   ),
   [
     'services.*.pull_policy',
-    only(
-      oneOf('missing', 'if_not_present', 'never', 'always'),
-      'images are neither built nor refreshed on a schedule: use missing, never or always',
-    ),
+    [
+      ...only(oneOf('missing', 'if_not_present', 'never', 'always')),
+      ...translated('taken as it was built: nothing is built here', oneOf('build')),
+      ...translated('pulled at every up, not on a schedule'),
+    ],
   ],
   [
     'services.*.links',
@@ -114,14 +124,16 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
       ...translated('every service of a shared network is reached by its name'),
     ],
   ],
-  ['services.*.pid', [...sharesNamespace, ...honoured]],
-  ['services.*.ipc', [...sharesNamespace, ...honoured]],
+  ['services.*.pid', namespace],
+  ['services.*.ipc', namespace],
+  ['services.*.volumes_from', [...refused(foreignContainer, namesContainer), ...honoured]],
   [
     'services.*.network_mode',
-    only(
-      oneOf('host', 'none', 'bridge'),
-      'only host, none and bridge: what shares a namespace must run on one machine, which is not arranged yet',
-    ),
+    [
+      ...only((value) => oneOf('host', 'none', 'bridge', 'default')(value) || isService(value)),
+      ...refused(foreignContainer, startsWith('container:')),
+      ...refused('only host, none, bridge and service:NAME: list other networks under networks'),
+    ],
   ],
 
   // What a service needs and offers.
@@ -133,18 +145,26 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
   ...each('services.*.networks.*', 'aliases priority gw_priority'),
   ...each(
     'services.*.networks.*',
-    'ipv4_address ipv6_address link_local_ips mac_address interface_name',
+    'ipv4_address ipv6_address link_local_ips',
     refused(machinesAddress),
   ),
   [
+    'services.*.networks.*.mac_address',
+    translated('a container has one interface for all its networks, which gets the first address'),
+  ],
+  ['services.*.networks.*.interface_name', refused('a container has one interface, eth0')],
+  [
     'services.*.networks.*.driver_opts',
-    refused('networks are made by the cluster, not by a driver'),
+    refused('options of the interface are not set: a container has one, made by the cluster'),
   ],
   ['services.*.volumes', 'members'],
   ['services.*.volumes.*', 'members'],
   [
     'services.*.volumes.*.type',
-    only(oneOf('volume', 'bind', 'tmpfs'), 'only volume, bind and tmpfs can be mounted'),
+    only(
+      oneOf('volume', 'bind', 'tmpfs'),
+      'only volume, bind and tmpfs: npipe is for Windows, cluster for Swarm, and images of mounts are not brought to the machines',
+    ),
   ],
   ...each('services.*.volumes.*', 'source target read_only consistency bind volume tmpfs'),
   ...each('services.*', 'secrets configs'),
@@ -206,25 +226,37 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
     refused('a rollback goes by update_config; leave this out'),
   ],
 
-  // What is not carried out.
+  // Read by programs for one machine, before or beside the cluster.
   [
     'services.*.build',
-    refused('images are not built: build and tag it with docker, then name it under image'),
+    translated(
+      'not built here: the image that `docker compose build` makes is taken from the Docker engine here and brought to the machines',
+    ),
   ],
-  ['services.*.develop', refused('files are not watched: develop belongs to one machine')],
+  [
+    'services.*.develop',
+    translated('files are watched by `docker compose watch`; up goes by the image'),
+  ],
+
+  // What is not carried out.
   ['services.*.provider', refused('providers are programs of one machine')],
   ['services.*.models', refused('models are not run by the cluster')],
-  ['services.*.gpus', refused('devices are not assigned to replicas yet: use devices')],
+  [
+    'services.*.gpus',
+    translated(
+      'asked of the engine where a replica runs: name the machines that have them under x-machines',
+    ),
+  ],
   ['services.*.credential_spec', refused('credential specs are for Windows')],
   [
     'services.*.use_api_socket',
-    refused('containers never reach the engine through the cluster: mount the socket', isTrue),
+    translated(
+      'the socket of the engine where a replica runs is mounted; credentials of registries are not copied',
+      isTrue,
+    ),
   ],
   ...each('services.*', 'post_start pre_stop'),
-  ['services.*.volumes_from', refused('name the volumes in both services instead')],
   ['services.*.external_links', refused('a service is reached as SERVICE.PROJECT instead')],
-  ['services.*.blkio_config', refused('limits on block devices differ per machine')],
-  ['services.*.mac_address', refused(machinesAddress)],
 
   // Resources of the project.
   ...each('networks.*', 'name internal labels'),

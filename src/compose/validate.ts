@@ -5,6 +5,9 @@
  */
 import { TscError } from '../lib/errors.ts';
 import type { LoadContext } from './context.ts';
+import { throwAll } from './fault.ts';
+import { PathTable } from './path-table.ts';
+import { knownKeysText } from './schema-keys.gen.ts';
 import { type SchemaError, validate } from './schema-validator.gen.js';
 import {
   type Dict,
@@ -16,27 +19,61 @@ import {
   type Value,
 } from './value.ts';
 
+/** 500: with more, a file is no Compose file, and every fault is compared with every other. */
+const maxCompared = 500;
+
 /**
  * @param file the file merged last, named in the message
- * @throws E_COMPOSE_UNKNOWN_KEY or E_COMPOSE_SCHEMA
+ * @throws E_COMPOSE_UNKNOWN_KEY or E_COMPOSE_SCHEMA, with the faults at other places
  */
 export function validateSchema(dict: Dict, file: string, context: LoadContext): void {
   if (validate(toPlain(dict))) return;
-  const faults = mostSpecific(validate.errors ?? []);
-  const [fault] = faults;
-  if (fault === undefined) return;
+  const errors = validate.errors ?? [];
+  const first = mostSpecific(errors);
+  const others = independent(errors.slice(0, maxCompared))
+    .filter((group) => !group.some((error) => first.includes(error)))
+    .map(mostSpecific);
+  throwAll(
+    [first, ...others].flatMap(([fault, ...more]) =>
+      fault === undefined ? [] : [inFile(explain(fault, [fault, ...more], dict, context), file)],
+    ),
+  );
+}
+
+/**
+ * Errors that have nothing to do with each other: what is said of one value that may have several
+ * forms is one fault, whatever each of the forms misses.
+ */
+function independent(errors: readonly SchemaError[]): readonly (readonly SchemaError[])[] {
+  const choices = errors
+    .filter(({ keyword }) => keyword === 'oneOf')
+    .map(({ instancePath }) => instancePath);
+  const groups = new Map<string | SchemaError, SchemaError[]>();
+  for (const error of errors) {
+    const outermost = choices
+      .filter((path) => `${error.instancePath}/`.startsWith(`${path}/`))
+      .sort((left, right) => left.length - right.length)[0];
+    const group = groups.get(outermost ?? error);
+    if (group === undefined) groups.set(outermost ?? error, [error]);
+    else group.push(error);
+  }
+  return [...groups.values()];
+}
+
+function explain(
+  fault: SchemaError,
+  faults: readonly SchemaError[],
+  dict: Dict,
+  context: LoadContext,
+): TscError {
   const path = pathOf(fault.instancePath, dict);
-  const unknown = fault.keyword === 'additionalProperties';
-  const key = unknown ? String(fault.params.additionalProperty) : '';
-  if (unknown) {
+  if (fault.keyword === 'additionalProperties') {
+    const key = String(fault.params.additionalProperty);
     const message = `unknown key ${JSON.stringify(key)} in ${showPlace(path)}`;
-    throw inFile(
-      context.error('E_COMPOSE_UNKNOWN_KEY', message, [...path, key], suggest(key, fault)),
-      file,
-    );
+    return context.error('E_COMPOSE_UNKNOWN_KEY', message, [...path, key], suggest(key, path));
   }
   const message = `${showPlace(path)} ${describe(fault, faults)}`;
-  throw inFile(context.error('E_COMPOSE_SCHEMA', message, path), file);
+  return context.error('E_COMPOSE_SCHEMA', message, path);
 }
 
 /** What cannot be traced to a line is at least traced to a file. */
@@ -130,7 +167,7 @@ function describe(error: SchemaError, others: readonly SchemaError[]): string {
     case 'pattern':
       return `does not match pattern '${String(params.pattern)}'`;
     default:
-      return error.message ?? `fails ${error.keyword}`;
+      return `fails ${error.keyword}`;
   }
 }
 
@@ -157,10 +194,14 @@ function quoteAll(values: unknown): string {
   return Array.isArray(values) ? values.map((value) => `'${String(value)}'`).join(', ') : '';
 }
 
-function suggest(key: string, fault: SchemaError): string | undefined {
+/** @param path of the mapping that holds the key */
+function suggest(key: string, path: KeyPath): string | undefined {
+  const keys: Readonly<Record<string, readonly string[]>> = JSON.parse(knownKeysText);
+  // The top of the file has no path that a table could hold.
+  const here = path.length === 0 ? keys[''] : new PathTable(keys).get(path);
   let best: string | undefined;
   let bestDistance = 3;
-  for (const known of Object.keys(fault.parentSchema?.properties ?? {})) {
+  for (const known of here ?? []) {
     const distance = editDistance(key, known);
     if (distance < bestDistance && distance < known.length) {
       best = known;

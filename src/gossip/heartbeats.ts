@@ -16,6 +16,7 @@ import {
   heartbeatJitter,
   heartbeatMs,
   lateHeartbeatMs,
+  maxAheadMs,
   steadyAfterMs,
   steadyHeartbeatJitter,
   steadyHeartbeatMs,
@@ -53,6 +54,8 @@ export interface HeartbeatsComponents {
 export class Heartbeats {
   readonly #components: HeartbeatsComponents;
   readonly #beats = new Map<LinkId, Beat>();
+  /** How far the clock at the other end is ahead of ours. */
+  readonly #skewMs = new Map<LinkId, number>();
   /** Machines whose clock was reported. */
   readonly #skewed = new Set<MachineId>();
 
@@ -71,6 +74,7 @@ export class Heartbeats {
   close(link: LinkId): void {
     this.#beats.get(link)?.cancel?.();
     this.#beats.delete(link);
+    this.#skewMs.delete(link);
   }
 
   /** One came: answers it, unless ours left a moment ago. */
@@ -98,15 +102,27 @@ export class Heartbeats {
   }
 
   /** Compares a peer's clock with ours; reports once when they are far apart. */
-  noteClock(machine: MachineId, theirMs: number): void {
+  noteClock(link: LinkId, machine: MachineId, theirMs: number): void {
     const { runtime } = this.#components;
     const skewMs = Math.round(theirMs - runtime.now());
+    this.#skewMs.set(link, skewMs);
     const isSkewed = Math.abs(skewMs) > skewWarningMs;
     if (isSkewed && !this.#skewed.has(machine)) {
       runtime.report(`the clock of ${machine} differs from ours by ${skewMs} ms`);
     }
     if (isSkewed) this.#skewed.add(machine);
     else this.#skewed.delete(machine);
+  }
+
+  /**
+   * Now, by our clock or by those of most linked peers if ours is behind: a machine whose clock is a
+   * year behind must not take what the others write for nonsense from the future. No single peer can
+   * move this; with only one peer, it cannot by more than twice what a record may be ahead.
+   */
+  latestMs(): number {
+    const skews = [...this.#skewMs.values()].sort((a, b) => a - b);
+    const median = skews[Math.floor((skews.length - 1) / 2)] ?? 0;
+    return this.#components.runtime.now() + Math.min(Math.max(median, 0), 2 * maxAheadMs);
   }
 
   #beat(link: LinkId): void {

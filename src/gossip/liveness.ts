@@ -33,7 +33,7 @@ export interface Leaving {
 /** A parsed `links/` body with every part checked; undefined when it is not one. */
 export function readLinks(value: unknown): LinksBody | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { up, able, headless, leaving } = value as Readonly<Record<string, unknown>>;
+  const { up, able, unableSinceMs, headless, leaving } = value as Readonly<Record<string, unknown>>;
   if (!Array.isArray(up) || !Array.isArray(headless)) return undefined;
   const links: { machine: MachineId; sinceMs: number }[] = [];
   for (const raw of up) {
@@ -42,7 +42,12 @@ export function readLinks(value: unknown): LinksBody | undefined {
     links.push({ machine: machine as MachineId, sinceMs });
   }
   if (!headless.every((id): id is MachineId => typeof id === 'string')) return undefined;
-  const body: LinksBody = { up: links, able: able !== false, headless };
+  const body: LinksBody = {
+    up: links,
+    able: able !== false,
+    headless,
+    ...(typeof unableSinceMs === 'number' ? { unableSinceMs } : {}),
+  };
   const goodbye = readLeaving(leaving);
   return goodbye === undefined ? body : { ...body, leaving: goodbye };
 }

@@ -65,6 +65,7 @@ export class Neighbours {
   #wanted: ReadonlySet<MachineId> = new Set();
   #isStopped = false;
   #isAble = true;
+  #unableSinceMs: number | undefined;
   #published: Published | undefined;
   #tokens: number = announceBurst;
   #tokensAtMs: number;
@@ -122,6 +123,9 @@ export class Neighbours {
   }
 
   setAble(isAble: boolean): void {
+    if (isAble !== this.#isAble) {
+      this.#unableSinceMs = isAble ? undefined : this.#components.runtime.now();
+    }
     this.#isAble = isAble;
     this.announceSoon();
   }
@@ -373,6 +377,7 @@ export class Neighbours {
     publish({
       up: up.map(({ machine, sinceMs }) => ({ machine, sinceMs })),
       able: this.#isAble,
+      ...(this.#unableSinceMs === undefined ? {} : { unableSinceMs: this.#unableSinceMs }),
       headless: headless.map(({ machine }) => machine),
     });
   }

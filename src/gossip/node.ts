@@ -297,7 +297,7 @@ export class GossipNode {
   #handle(link: Link, frame: Frame): void {
     switch (frame.type) {
       case 'heartbeat':
-        this.#heartbeats.noteClock(link.peer, frame.nowMs);
+        this.#heartbeats.noteClock(link.id, link.peer, frame.nowMs);
         this.#heartbeats.heard(link.id, frame.hash);
         return this.#repair.heartbeat(link.id, frame.hash);
       case 'records':
@@ -340,7 +340,7 @@ export class GossipNode {
   #accept(records: readonly ReplicatedRecord[]): Accepted {
     const membership = this.#membership;
     if (membership === undefined) return { accepted: [], isForged: false };
-    const result = membership.acceptAll(records, this.#runtime.now());
+    const result = membership.acceptAll(records, this.#heartbeats.latestMs());
     for (const { hlc } of result.accepted) this.#pullClock(hlc);
     return result;
   }

@@ -18,6 +18,8 @@ export interface TscErrorOptions {
   readonly hint?: string;
   readonly where?: Place;
   readonly cause?: unknown;
+  /** Other faults found at the same time, each with a place of its own. */
+  readonly also?: readonly TscError[];
 }
 
 /** Codes are `E_<AREA>_<WHAT>`; they are stable and may be matched by scripts. */
@@ -29,20 +31,27 @@ export class TscError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
   readonly where: Place | undefined;
+  readonly also: readonly TscError[];
 
   constructor(code: ErrorCode, message: string, options: TscErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
     this.where = options.where;
+    this.also = options.also ?? [];
   }
 }
 
 /**
- * Renders an error for a terminal: `file:line:col: message`, the line, a caret, the hint.
+ * Renders an error for a terminal: `file:line:col: message`, the line, a caret, the hint; then what
+ * else was found.
  * @returns text without a trailing newline
  */
 export function formatError(error: TscError): string {
+  return [error, ...error.also].map(formatOne).join('\n');
+}
+
+function formatOne(error: TscError): string {
   const { where, hint } = error;
   if (where === undefined) return hint ? `${error.message}\n  hint: ${hint}` : error.message;
   const position = [where.file, where.line, where.column].filter((x) => x !== undefined).join(':');

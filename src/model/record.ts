@@ -88,6 +88,8 @@ export interface LinksRecord {
   readonly up: readonly { readonly machine: MachineId; readonly sinceMs: number }[];
   /** False while the agent can gossip but not act (engine hung, disk full). */
   readonly able: boolean;
+  /** Since when it is not able. */
+  readonly unableSinceMs?: number;
   /** Neighbours whose agent is gone while their kernel still answers. */
   readonly headless: readonly MachineId[];
 }

@@ -75,6 +75,8 @@ export interface MachineView {
   readonly publishes: boolean;
   readonly liveness: Liveness;
   readonly isAble: boolean;
+  /** Since when it can gossip but not act; absent while it can. */
+  readonly unableSinceMs?: number;
   /** Since when it has had a link to some other machine; 0 while it has none. */
   readonly connectedSinceMs: number;
 }

@@ -23,6 +23,9 @@ export const portProbeMs = 250;
 /** 20 s: `up` waits so long for a container that is being restarted before it calls it broken. */
 export const restartingGraceMs = 20_000;
 
+/** 7 s in which a machine can gossip but not act: as long as a silent one is waited for. */
+export const unableLostMs = 7_000;
+
 /** 64 changes back: more than anybody makes while a machine is away, in one kilobyte. */
 export const maxAncestorCount = 64;
 

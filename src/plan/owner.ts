@@ -13,6 +13,7 @@ import { isInTraffic } from '../view/endpoints.ts';
 import { compareText } from '../view/order.ts';
 import { companionOf, isRunOnce, mayComplete } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
+import { unableLostMs } from './limits.ts';
 import {
   companionsFirst,
   fitRefusal,
@@ -128,10 +129,21 @@ function keeperRule(
   return (id, container) => {
     const machine = view.machines.get(id);
     if (machine === undefined) return false;
-    if (machine.liveness === 'lost' && mayReplaceLost) return false;
+    const isGone = machine.liveness === 'lost' || hasFailedToAct(view, machine);
+    if (isGone && mayReplaceLost) return false;
     if (!machine.isAble && container?.state !== 'running') return false;
     return !isReplacing || fitRefusal(entry.placeable, machine) === undefined;
   };
+}
+
+/** When a machine that cannot act counts as lost for placement; undefined while it can act. */
+export function placedAnewAtMs({ isAble, unableSinceMs }: MachineView): number | undefined {
+  return isAble || unableSinceMs === undefined ? undefined : unableSinceMs + unableLostMs;
+}
+
+function hasFailedToAct(view: View, machine: MachineView): boolean {
+  const atMs = placedAnewAtMs(machine);
+  return atMs !== undefined && view.nowMs >= atMs;
 }
 
 /** Half is enough: of two machines, the one left goes on alone. */

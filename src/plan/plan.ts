@@ -11,7 +11,7 @@ import type { Plan } from '../model/action.ts';
 import type { ContainerView, ProjectView, View } from '../model/view.ts';
 import { defaultGraceMs } from '../view/service-spec.ts';
 import { removeStep } from './leave.ts';
-import { indexContainers, ownersOf } from './owner.ts';
+import { indexContainers, ownersOf, placedAnewAtMs } from './owner.ts';
 import { isOutdated, planService } from './plan-service.ts';
 import { removeOldHooks } from './pre-deploy.ts';
 import { type LocalState, Steps, subject } from './steps.ts';
@@ -19,6 +19,11 @@ import { type LocalState, Steps, subject } from './steps.ts';
 /** Decides the actions of `view.self`. */
 export function plan(view: View, local: LocalState): Plan {
   const steps = new Steps(view.self, view.nowMs, local);
+  for (const machine of view.machines.values()) {
+    // No event tells that a machine has not been able to act for too long.
+    const atMs = placedAnewAtMs(machine);
+    if (atMs !== undefined) steps.isPast(atMs);
+  }
   const index = indexContainers(view);
   const owners = ownersOf(view, index);
   const mine = view.containers.filter((container) => container.machine === view.self);

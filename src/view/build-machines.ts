@@ -34,11 +34,13 @@ export function buildMachines(
     } else if (entry.key !== recordKey.machine(origin) || value.admission.machine !== origin) {
       report(entry.key, 'was not written by the machine it names');
     } else if ((records.get(recordKey.removed(origin))?.value ?? null) === null) {
+      const links = readLinks(records, origin, report);
       machines.push(
         machineView(origin, value, {
           options: readOptions(records, origin, report),
           liveness: livenessOf(context, origin),
-          isAble: readLinks(records, origin, report)?.able ?? true,
+          isAble: links?.able ?? true,
+          unableSinceMs: links?.able === false ? links.unableSinceMs : undefined,
           connectedSinceMs: connectedSince(records, origin),
         }),
       );
@@ -52,11 +54,12 @@ interface Parts {
   readonly options: MachineOptionsRecord;
   readonly liveness: Liveness;
   readonly isAble: boolean;
+  readonly unableSinceMs: number | undefined;
   readonly connectedSinceMs: number;
 }
 
 function machineView(id: MachineId, record: MachineRecord, parts: Parts): MachineView {
-  const { options, liveness, isAble, connectedSinceMs } = parts;
+  const { options, liveness, isAble, unableSinceMs, connectedSinceMs } = parts;
   return {
     id,
     name: options.name ?? record.name,
@@ -78,6 +81,7 @@ function machineView(id: MachineId, record: MachineRecord, parts: Parts): Machin
     publishes: options.publish ?? true,
     liveness,
     isAble,
+    ...(unableSinceMs === undefined ? {} : { unableSinceMs }),
     connectedSinceMs,
   };
 }

@@ -133,6 +133,13 @@ async function cuts(machines: Machines, progress: Progress): Promise<readonly Fi
         `${measured.inside.length}; through the ingress ${countFailed(measured.outside)} of ` +
         `${measured.outside.length}, ${measured.outsideFailed.length} of them begun after the cut`,
     );
+    for (const { startMs, endMs, problem, where } of measured.inside) {
+      if (problem === undefined) continue;
+      const [beganS, tookS] = [startMs - measured.cutMs, endMs - startMs].map((ms) => ms / 1000);
+      progress(
+        `  failed after ${beganS?.toFixed(1)} s, ${tookS?.toFixed(1)} s: ${problem} ${where}`,
+      );
+    }
     for (const line of failures(measured.outside)) progress(line);
   };
   const us = ours(machines);

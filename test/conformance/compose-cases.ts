@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
-import { config } from './score-module.ts';
+import { type ConfigAnswer, type ConfigCall, config } from './score-module.ts';
 
 export interface Case {
   readonly id: string;
@@ -46,8 +46,15 @@ export function readCases(directory: string, step: number): readonly Case[] {
   );
 }
 
-/** @returns why the case fails, or undefined when it passes */
-export function judge(wanted: Case, base: string): string | undefined {
+/**
+ * @param run answers one call of `config`; left out: the function itself, in this process
+ * @returns why the case fails, or undefined when it passes
+ */
+export function judge(
+  wanted: Case,
+  base: string,
+  run: (call: ConfigCall) => ConfigAnswer = config,
+): string | undefined {
   const caseRoot = join(base, wanted.id.replace(/[^A-Za-z0-9._-]/g, '_'));
   const project = join(caseRoot, 'a/b/c/d', wanted.dir ?? 'project');
   mkdirSync(project, { recursive: true });
@@ -59,7 +66,7 @@ export function judge(wanted: Case, base: string): string | undefined {
   }
   try {
     const home = join(caseRoot, 'home');
-    const { exit, stdout, stderr } = config({
+    const { exit, stdout, stderr } = run({
       cwd: join(project, wanted.cwd ?? '.'),
       args: wanted.args ?? [],
       cmd: wanted.cmd ?? ['--format', 'json'],

@@ -49,8 +49,15 @@ describe.each(engines().slice(0, 1))('bad input on engine $engine', ({ engine })
   });
 
   test('a key that the cluster does not honour stops up, with the remedy', async () => {
-    const result = await upOf(`services:\n  web:\n    image: busybox\n    build: .\n`);
-    expectClearFailure(result, 1, 'compose.yaml:4', 'build');
+    const result = await upOf(
+      `services:\n  web:\n    image: busybox\n    models: [m]\nmodels: {m: {model: ai/x}}\n`,
+    );
+    expectClearFailure(result, 1, 'compose.yaml:4', 'models');
+  });
+
+  test('a service that is built, but was not, stops up with the command to run', async () => {
+    const result = await upOf(`services:\n  web:\n    build: .\n`);
+    expectClearFailure(result, 1, 'app-web', 'docker compose build web');
   });
 
   test('a missing file is named', async () => {

@@ -23,6 +23,9 @@ const node = process.execPath;
 const agentMain = join(root, 'bin/tsc-compose-agent.cjs');
 export const cliMain = join(root, 'bin/tsc-compose.cjs');
 
+/** Where an agent keeps its records. */
+const dataDir = '/var/lib/tsc-compose';
+
 /** 60 s: an `up` of the samples takes 2-4 s on a quiet machine; CI machines are shared. */
 const commandTimeoutMs = 60_000;
 
@@ -32,6 +35,8 @@ export interface ClusterOptions {
   readonly images?: readonly string[];
   /** Added to the engines' configuration. */
   readonly daemonConfig?: Readonly<Record<string, unknown>>;
+  /** A machine whose agent gets a disk of its own of 48 MiB, which a power cut would empty. */
+  readonly smallDisk?: string;
 }
 
 export interface ContainerFacts {
@@ -62,11 +67,13 @@ export class Cluster {
   readonly #images: readonly string[];
   readonly #daemonConfig: ClusterOptions['daemonConfig'];
   readonly #agents = new Map<string, MachineProcess>();
+  readonly #smallDisk: string | undefined;
 
   private constructor(lab: Lab, images: readonly string[], options: ClusterOptions) {
     this.#lab = lab;
     this.#images = images;
     this.#daemonConfig = options.daemonConfig;
+    this.#smallDisk = options.smallDisk;
   }
 
   /** Machines with agents that have formed one cluster. */
@@ -378,6 +385,20 @@ export class Cluster {
       .sort();
   }
 
+  /** Fills the disk of the machine that has a small one, or frees it. */
+  async fillDisk(isFull: boolean): Promise<void> {
+    const machine = this.#lab.machine(this.#smallDisk ?? '');
+    const fill = `dd if=/dev/zero of=${dataDir}/filler bs=64k 2>/dev/null; true`;
+    await machine.execOk(isFull ? ['sh', '-c', fill] : ['rm', '-f', `${dataDir}/filler`]);
+  }
+
+  /** Stops the engine of a machine in the middle of whatever it does, or lets it go on. */
+  async hangEngine(name: string, isHung: boolean): Promise<void> {
+    const machine = this.#lab.machine(name);
+    const pid = Number(await machine.execOk(['cat', '/run/docker.pid']));
+    await machine.signal(pid, isHung ? 'SIGSTOP' : 'SIGCONT');
+  }
+
   async killAgent(machine: string, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const agent = this.#agents.get(machine);
     if (agent === undefined) throw new Error(`no agent on ${machine}`);
@@ -412,6 +433,9 @@ export class Cluster {
   async #prepare(machine: Machine): Promise<void> {
     mkdirSync(this.#projects(machine.name), { recursive: true });
     await loadImages(machine, this.#images);
+    if (machine.name === this.#smallDisk) {
+      await machine.execOk(['mount', '-t', 'tmpfs', '-o', 'size=48m', 'tmpfs', dataDir]);
+    }
     await this.startAgent(machine.name);
   }
 

@@ -74,6 +74,7 @@ class Driver {
           );
           return answers.every(({ code }) => code === 0);
         },
+        hasEngineEnded: () => false,
         onChange: () => undefined,
         now: Date.now,
         log,

@@ -119,6 +119,42 @@ services:
     ]);
   });
 
+  test('a built image comes from the engine of up, and a guest shares network and volumes', async () => {
+    // What `docker compose build` leaves behind: an image of this name on the machine of up.
+    await cluster.lab.machine('m1').execOk(['docker', 'tag', 'node:24', 'shared-app:latest']);
+    cluster.writeFile(
+      'm1',
+      'shared/compose.yaml',
+      `
+services:
+  app:
+    build: .
+    command: node -e "require('fs').writeFileSync('/data/name','app'); require('http').createServer((q,r)=>r.end('from app')).listen(8000,'127.0.0.1'); process.on('SIGTERM',()=>process.exit())"
+    volumes: [/data]
+    x-machines: [m2]
+  guest:
+    image: node:24
+    network_mode: service:app
+    volumes_from: [app]
+    depends_on: [app]
+    command: sleep 1000
+    init: true
+`,
+    );
+    expect(await cluster.tsc('m1', ['up'], { cwd: 'shared' })).toSucceed();
+    const containers = await cluster.containers('shared');
+    expect(containers.map((c) => `${c.service} ${c.machine} ${c.state}`).sort()).toEqual([
+      'app m2 running',
+      'guest m2 running',
+    ]);
+    const script =
+      "fetch('http://127.0.0.1:8000').then(r=>r.text()).then(t=>console.log(t,require('fs').readFileSync('/data/name','utf8')))";
+    const guest = containers.find((c) => c.service === 'guest');
+    const asked = await cluster.execIn(guest, ['node', '-e', script]);
+    expect(asked.stdout.trim(), asked.stderr).toBe('from app app');
+    expect(await cluster.tsc('m1', ['-p', 'shared', 'down', '-v'])).toSucceed();
+  });
+
   test('two projects with equal service names each resolve their own', async () => {
     for (const project of ['red', 'blue']) {
       cluster.writeFile(

@@ -1,19 +1,16 @@
 /**
- * A simulated cluster and what is watched in it at all times: nothing forged is accepted, and the
- * version of a key never goes back on a machine that keeps its disk.
+ * A simulated cluster: its machines, how they come together and leave, and who should be a member
+ * in the end. What must hold in it stands in invariants.ts.
  */
 import { admit, createGenesis, type MachineFacts } from '../../src/gossip/admission.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
-import { compareRecords } from '../../src/gossip/record-map.ts';
-import type { Delivery } from '../../src/gossip/runtime.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { MachineId } from '../../src/model/ids.ts';
-import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
+import { recordKey } from '../../src/model/record.ts';
+import { disagreements, Watch } from './invariants.ts';
 import { removalOf, SimMachine } from './machine.ts';
 import { Network } from './network.ts';
 import { World } from './world.ts';
-
-export const range = '10.210.0.0/16';
 
 function factsOf(name: string): MachineFacts {
   return {
@@ -26,38 +23,97 @@ function factsOf(name: string): MachineFacts {
   };
 }
 
-/** A broken invariant; the run stops. */
-export class Violation extends Error {
-  override readonly name = 'Violation';
+export interface SimClusterOptions {
+  /** Machines have engines, and agents that plan. */
+  readonly hasAgents?: boolean;
+  /** The cluster's container range. */
+  readonly range?: string;
+}
+
+/** A record that its author was told is safe. */
+export interface Acknowledged {
+  readonly key: string;
+  readonly hlc: number;
+  readonly by: SimMachine;
 }
 
 export class SimCluster {
   readonly world: World;
   readonly network: Network;
+  readonly watch: Watch;
   readonly machines: SimMachine[] = [];
-  readonly #byId = new Map<MachineId, SimMachine>();
-  /** Per machine, the newest record of each key that it held. */
-  readonly #seen = new Map<SimMachine, Map<string, ReplicatedRecord>>();
   readonly removed = new Set<MachineId>();
+  acknowledged: Acknowledged[] = [];
+  /** All faults have ended. */
+  isHealed = false;
+  /** Some clock was wrong by more than a minute at some time. */
+  hadWrongClock = false;
+  readonly #hasAgents: boolean;
+  readonly #range: string;
+  readonly #byId = new Map<MachineId, SimMachine>();
+  /** Second holders of an identity, by its id. */
+  readonly #clones = new Map<MachineId, SimMachine>();
 
-  constructor(seed: number) {
+  constructor(seed: number, options: SimClusterOptions = {}) {
     this.world = new World(seed);
     this.network = new Network(this.world);
+    this.watch = new Watch(this);
+    this.#hasAgents = options.hasAgents ?? false;
+    this.#range = options.range ?? '10.210.0.0/16';
+  }
+
+  /** Runs something later, unless all faults have ended by then. */
+  until(delayMs: number, run: () => void): void {
+    this.world.after(delayMs, () => {
+      if (!this.isHealed) run();
+    });
+  }
+
+  find(id: MachineId): SimMachine | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Who answers to an id: of two holders the one whose packets the network saw last. */
+  #answering(id: MachineId): SimMachine | undefined {
+    const clone = this.#clones.get(id);
+    return clone?.isRunning && this.world.random() < 0.5 ? clone : this.#byId.get(id);
   }
 
   /** A machine that is switched on and in no cluster. */
   add(): SimMachine {
-    const machine = new SimMachine(`m${this.machines.length}`, {
-      world: this.world,
-      network: this.network,
-      find: (id) => this.#byId.get(id),
-      onDeliver: (owner, delivery) => this.#watch(owner, delivery),
-    });
+    const machine = this.#make(`m${this.machines.length}`);
     this.machines.push(machine);
     this.#byId.set(machine.machine, machine);
-    this.#seen.set(machine, new Map());
     machine.start();
     return machine;
+  }
+
+  /** A machine with the identity and the disk of another one, switched on beside it. */
+  clone(original: SimMachine): SimMachine {
+    const clone = this.#make(`${original.name}-clone`, original);
+    this.#clones.set(original.machine, clone);
+    clone.cluster = original.cluster;
+    clone.disk.put(original.disk.copy());
+    clone.start();
+    return clone;
+  }
+
+  #make(name: string, original?: SimMachine): SimMachine {
+    return new SimMachine(
+      name,
+      {
+        world: this.world,
+        network: this.network,
+        find: (id) => this.#answering(id),
+        onStart: (machine, records) => this.watch.started(machine, records),
+        onLiveness: (machine) => this.watch.livenessChanged(machine),
+        onDeliver: (machine, delivery) => this.watch.delivered(machine, delivery),
+        ...(this.#hasAgents
+          ? { onAction: (machine, view, action) => this.watch.acted(machine, view, action) }
+          : {}),
+      },
+      original === undefined ? {} : { signer: original.signer },
+    );
   }
 
   /** Founds with the first machine and lets the others join one after the other. */
@@ -65,19 +121,20 @@ export class SimCluster {
     for (let index = 0; index < count; index++) {
       const machine = this.add();
       const first = this.machines[0];
-      if (first === undefined || machine === first) {
-        machine.found();
-        const record = createGenesis(machine.signer, {
-          ...factsOf(machine.name),
-          cluster: machine.cluster ?? ('' as never),
-          range,
-          hlc: hlcFromMs(machine.now()),
-        });
-        machine.node?.write(recordKey.machine(machine.machine), encodeJson(record));
-      } else {
-        this.join(machine, first);
-      }
+      if (first === undefined || machine === first) this.found(machine);
+      else this.join(machine, first);
     }
+  }
+
+  found(machine: SimMachine): void {
+    machine.found();
+    const record = createGenesis(machine.signer, {
+      ...factsOf(machine.name),
+      cluster: machine.cluster ?? ('' as never),
+      range: this.#range,
+      hlc: hlcFromMs(machine.now()),
+    });
+    machine.node?.write(recordKey.machine(machine.machine), encodeJson(record));
   }
 
   join(joiner: SimMachine, member: SimMachine): void {
@@ -86,29 +143,47 @@ export class SimCluster {
     const { publicKey, wgPublicKey } = joiner.signer;
     const admission = admit(member.signer, {
       cluster: membership.cluster,
-      range,
+      range: this.#range,
       takenSubnets: membership.takenSubnets(),
       joiner: joiner.signer,
       hlc: hlcFromMs(member.now()),
     });
     joiner.cluster = membership.cluster;
     joiner.node?.enter(membership.cluster, membership.rootRecords());
-    for (const record of membership.rootRecords()) joiner.disk.set(record.key, record);
+    joiner.deliver({ records: membership.rootRecords(), forgotten: [] });
     const record = { ...factsOf(joiner.name), publicKey, wgPublicKey, admission };
     joiner.node?.write(recordKey.machine(joiner.machine), encodeJson(record));
+    if (this.removed.has(member.machine)) this.removed.add(joiner.machine);
   }
 
+  /** As the agent's `machine rm` does it: what all need of the removed one is signed anew first. */
   remove(by: SimMachine, target: SimMachine): void {
     const { node } = by;
     const membership = node?.membership;
     if (node === undefined || membership === undefined) return;
-    for (const { key, origin, body } of node.map.records()) {
+    for (const { key, origin, body, schema } of node.map.records()) {
       const isShared = !/^(m|x|links|c|fail)\//.test(key);
-      if (origin === target.machine && isShared) node.write(key, body);
+      if (origin === target.machine && isShared) node.write(key, body, schema);
     }
     const keeps = membership.admittedBy(target.machine);
     node.write(recordKey.removed(target.machine), encodeJson(removalOf(keeps)));
     this.removed.add(target.machine);
+    for (const machine of this.members()) {
+      const admittedBy = this.#admitterOf(machine);
+      if (admittedBy === target.machine && !keeps.includes(machine.machine)) this.#strand(machine);
+    }
+  }
+
+  #admitterOf(machine: SimMachine): MachineId | undefined {
+    return machine.node?.membership?.machine(machine.machine)?.admission.admittedBy;
+  }
+
+  /** Its admitter was removed by somebody who did not know of it: it has to join again. */
+  #strand(machine: SimMachine): void {
+    this.removed.add(machine.machine);
+    for (const other of this.members()) {
+      if (this.#admitterOf(other) === machine.machine) this.#strand(other);
+    }
   }
 
   /** Machines that should be members in the end. */
@@ -116,49 +191,8 @@ export class SimCluster {
     return this.machines.filter((x) => x.cluster !== undefined && !this.removed.has(x.machine));
   }
 
-  #watch(machine: SimMachine, { records, forgotten }: Delivery): void {
-    const seen = this.#seen.get(machine);
-    if (seen === undefined) return;
-    for (const key of forgotten) seen.delete(key);
-    for (const record of records) {
-      if (record.key.includes('forged')) {
-        throw new Violation(`${machine.name} accepted the forged ${record.key}`);
-      }
-      const before = seen.get(record.key);
-      if (before !== undefined && compareRecords(record, before) < 0) {
-        throw new Violation(`${machine.name} went back on ${record.key}`);
-      }
-      if (!forgotten.includes(record.key)) seen.set(record.key, record);
-    }
-  }
-
-  /** After the disk was lost on purpose. */
-  forgetSeen(machine: SimMachine): void {
-    this.#seen.get(machine)?.clear();
-  }
-
   /** What is not as it should be in a healed cluster; empty when all is well. */
   disagreements(): string[] {
-    const members = this.members();
-    const found: string[] = [];
-    const ids = members.map(({ machine }) => machine).sort();
-    const first = members[0]?.node?.map;
-    for (const { name, node } of members) {
-      if (node === undefined) {
-        found.push(`${name} does not run`);
-        continue;
-      }
-      if (Buffer.compare(node.map.hash.total(), first?.hash.total() ?? new Uint8Array(0)) !== 0) {
-        found.push(`${name} has other content than ${members[0]?.name}`);
-      }
-      const liveness = node.liveness();
-      if ([...liveness.keys()].sort().join() !== ids.join()) found.push(`${name}: other members`);
-      for (const [id, state] of liveness) {
-        const peer = this.#byId.get(id)?.name;
-        if (state !== 'reachable') found.push(`${name} sees ${peer} as ${state}`);
-      }
-      if (node.guards().length > 0) found.push(`${name} is guarded: ${node.guards().join()}`);
-    }
-    return found;
+    return disagreements(this);
   }
 }

@@ -1,16 +1,18 @@
-/** What may go wrong, and the work that goes on meanwhile. All choices come from the seed. */
+/**
+ * What may go wrong. All choices come from the seed; what a fault begins it ends by itself, or
+ * `heal` does.
+ */
 import { encodeFrame } from '../../src/gossip/frame.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
+import { anyRunning, bringUp, takeDown } from './work.ts';
 
-type Fault = (cluster: SimCluster) => string;
+/** Something happens. @returns what, for the log */
+export type Fault = (cluster: SimCluster) => string;
 
-/** A machine of the cluster that runs now. */
-function anyRunning(cluster: SimCluster): SimMachine | undefined {
-  return cluster.world.pick(cluster.members().filter((machine) => machine.isRunning));
-}
+const yearMs = 365 * 24 * 3_600_000;
 
 function split(cluster: SimCluster, bridgeCount: number): void {
   const { world, network } = cluster;
@@ -22,7 +24,12 @@ function split(cluster: SimCluster, bridgeCount: number): void {
       network.cut(a, b);
     }
   }
-  world.after(world.between(1000, 20_000), () => network.healAll());
+  cluster.until(world.between(1000, 20_000), () => network.healAll());
+}
+
+/** Who forges is banned for a while, and rightly so. */
+function disturb({ world }: SimCluster, ...machines: readonly SimMachine[]): void {
+  for (const machine of machines) machine.disturbedMs = world.nowMs;
 }
 
 export const faults: Readonly<Record<string, Fault>> = {
@@ -39,16 +46,22 @@ export const faults: Readonly<Record<string, Fault>> = {
     const [a, b] = [world.pick(cluster.machines), world.pick(cluster.machines)];
     if (a === undefined || b === undefined || a === b) return 'nothing';
     network.cut(a, b);
-    world.after(world.between(500, 15_000), () => network.join(a, b));
+    cluster.until(world.between(500, 15_000), () => network.join(a, b));
     return `one way cut ${a.name} > ${b.name}`;
+  },
+  reset: ({ machines, network, world }) => {
+    const machine = world.pick(machines);
+    // As a middlebox that forgot its connections: nothing is wrong with either machine.
+    if (machine !== undefined) network.resetAll(machine);
+    return `all links of ${machine?.name} are reset`;
   },
   swizzle: (cluster) => {
     const { world, network } = cluster;
     for (const a of cluster.machines) {
       for (const b of cluster.machines) {
         if (a === b || world.random() < 0.5) continue;
-        world.after(world.between(0, 3000), () => network.cut(a, b));
-        world.after(world.between(3500, 12_000), () => network.join(a, b));
+        cluster.until(world.between(0, 3000), () => network.cut(a, b));
+        cluster.until(world.between(3500, 12_000), () => network.join(a, b));
       }
     }
     return 'swizzle';
@@ -57,7 +70,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const { world } = cluster;
     const machine = anyRunning(cluster);
     machine?.killProcess();
-    world.after(world.between(10, 15_000), () => machine?.start());
+    cluster.until(world.between(10, 15_000), () => machine?.start());
     return `kill ${machine?.name}`;
   },
   killAndLoseDisk: (cluster) => {
@@ -65,40 +78,104 @@ export const faults: Readonly<Record<string, Fault>> = {
     const machine = anyRunning(cluster);
     if (machine === undefined) return 'nothing';
     machine.killProcess();
-    machine.loseDisk();
-    cluster.forgetSeen(machine);
-    world.after(world.between(10, 15_000), () => machine.start());
+    machine.disk.lose();
+    cluster.until(world.between(10, 15_000), () => machine.start());
     return `kill ${machine.name}, disk lost`;
   },
   powerOff: (cluster) => {
     const { world } = cluster;
     const machine = anyRunning(cluster);
     machine?.powerOff();
-    world.after(world.between(500, 25_000), () => machine?.start());
+    cluster.until(500 * 160 ** world.random(), () => machine?.start());
     return `power off ${machine?.name}`;
   },
   plannedRestart: (cluster) => {
     const { world } = cluster;
     const machine = anyRunning(cluster);
     machine?.node?.stop({ reason: 'restart', expectBackMs: 20_000 });
-    world.after(2, () => machine?.killProcess());
-    world.after(world.between(100, 5000), () => machine?.start());
+    machine?.killProcess();
+    cluster.until(world.between(100, 5000), () => machine?.start());
     return `planned restart of ${machine?.name}`;
   },
-  pause: (cluster) => {
+  killAndPutOldDisk: (cluster) => {
+    const { world } = cluster;
     const machine = anyRunning(cluster);
-    const durationMs = cluster.world.between(300, 20_000);
+    if (machine === undefined) return 'nothing';
+    const copy = machine.disk.copy();
+    cluster.until(world.between(5000, 60_000), () => {
+      if (!machine.isRunning) return;
+      machine.killProcess();
+      machine.disk.put(copy);
+      cluster.until(world.between(10, 15_000), () => machine.start());
+    });
+    return `${machine.name} gets its disk of now back later`;
+  },
+  slowDisk: (cluster) => {
+    const { world } = cluster;
+    const machine = anyRunning(cluster);
+    if (machine === undefined) return 'nothing';
+    machine.disk.flushMs = world.between(50, 2000);
+    cluster.until(world.between(1000, 30_000), () => {
+      machine.disk.flushMs = 2;
+    });
+    return `the disk of ${machine.name} is slow`;
+  },
+  pause: (cluster) => {
+    const { world } = cluster;
+    const machine = anyRunning(cluster);
+    // Short ones are the common ones; a minute is the longest.
+    const durationMs = 300 * 200 ** world.random();
     machine?.pause(durationMs);
     return `pause ${machine?.name} for ${Math.round(durationMs)} ms`;
   },
-  clockJump: (cluster) => {
+  sleep: (cluster) => {
+    const { world } = cluster;
     const machine = anyRunning(cluster);
-    if (machine !== undefined) machine.clockOffsetMs += cluster.world.between(-1, 1) * 3_600_000;
-    return `clock of ${machine?.name} jumps`;
+    const durationMs = world.between(1000, 30_000);
+    machine?.sleep(durationMs);
+    return `${machine?.name} sleeps for ${Math.round(durationMs)} ms`;
   },
-  loss: (cluster) => {
-    cluster.network.loss = cluster.world.pick([0, 0.01, 0.05, 0.2]) ?? 0;
-    return `loss ${cluster.network.loss}`;
+  clockJump: (cluster) => {
+    const { world } = cluster;
+    const machine = anyRunning(cluster);
+    if (machine === undefined) return 'nothing';
+    const jumpMs = (world.pick([1, 1, 60, 3600, 3600, yearMs / 1000]) ?? 0) * 1000;
+    const isBack = world.random() < 0.5;
+    machine.clockOffsetMs = isBack ? -jumpMs : jumpMs;
+    machine.disturbedMs = world.nowMs;
+    cluster.hadWrongClock ||= jumpMs >= 60_000;
+    return `clock of ${machine.name} jumps by ${machine.clockOffsetMs} ms`;
+  },
+  loss: ({ world, network }) => {
+    network.loss = world.pick([0, 0, 0.01, 0.05, 0.1, 0.2]) ?? 0;
+    return `loss ${network.loss}`;
+  },
+  latency: ({ world, network }) => {
+    network.latencyMs = world.pick([
+      [0.3, 1.5],
+      [20, 80],
+      [100, 400],
+    ] as const) ?? [0.3, 1.5];
+    return `latency ${network.latencyMs.join(' to ')} ms`;
+  },
+  slowReader: (cluster) => {
+    const { world } = cluster;
+    const machine = anyRunning(cluster);
+    if (machine === undefined) return 'nothing';
+    machine.readBytesPerMs = world.pick([0.5, 2, 10]) ?? 1;
+    cluster.until(world.between(2000, 30_000), () => {
+      machine.readBytesPerMs = Number.POSITIVE_INFINITY;
+      machine.disturbedMs = world.nowMs;
+    });
+    return `${machine.name} reads ${machine.readBytesPerMs} kB/s`;
+  },
+  up: bringUp,
+  upAgain: bringUp,
+  down: (cluster) => {
+    const what = takeDown(cluster);
+    // Most of the time there should be something that can go wrong.
+    cluster.until(cluster.world.between(5000, 20_000), () => void bringUp(cluster));
+    return what;
   },
   hostileFrame: (cluster) => {
     const { world, network } = cluster;
@@ -108,6 +185,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const length = Math.floor(world.between(0, 200));
     const bytes = Uint8Array.from({ length }, () => Math.floor(world.random() * 256));
     network.send(machine, target.link, bytes);
+    disturb(cluster, machine, target.peer);
     return `${machine.name} sends nonsense to ${target.peer.name}`;
   },
   forgedRecord: (cluster) => {
@@ -126,22 +204,7 @@ export const faults: Readonly<Record<string, Fault>> = {
       signature: machine.signer.sign(new Uint8Array(4)),
     };
     network.send(machine, target.link, encodeFrame({ type: 'records', records: [record] }));
+    disturb(cluster, machine, target.peer);
     return `${machine.name} forges ${key}`;
   },
 };
-
-/** One write of somebody. */
-export function work(cluster: SimCluster): void {
-  const { world } = cluster;
-  const machine = anyRunning(cluster);
-  const node = machine?.isPaused === false ? machine.node : undefined;
-  if (machine === undefined || node === undefined || !node.isMember(machine.machine)) return;
-  const value = encodeJson({ at: Math.floor(world.nowMs), by: machine.name });
-  const number = Math.floor(world.random() * 8);
-  if (world.random() < 0.3) {
-    node.write(`app/p${number}`, value);
-    return;
-  }
-  const key = `c/${machine.machine}/${number}`;
-  node.write(key, world.random() < 0.3 ? null : value);
-}

@@ -182,3 +182,16 @@ test('an update reaches 30 machines within 50 ms', () => {
   const holders = cluster.machines.filter(({ node }) => node?.map.record('app/x'));
   expect(holders.length).toBe(30);
 });
+
+test('a machine whose clock is a year behind hears those whose clock was a year ahead', () => {
+  const cluster = formed(10, 5);
+  const [ahead, behind] = cluster.machines as [SimMachine, SimMachine];
+  const yearMs = 365 * 24 * 3_600_000;
+  ahead.clockOffsetMs = yearMs;
+  ahead.node?.write('app/x', Buffer.from('{}'));
+  behind.clockOffsetMs = -yearMs;
+  cluster.world.runUntil(cluster.world.nowMs + 15_000);
+  ahead.node?.write('app/x', Buffer.from('{"a":1}'));
+  cluster.world.runUntil(cluster.world.nowMs + 5000);
+  expect(cluster.disagreements()).toEqual([]);
+});

@@ -1,6 +1,7 @@
 /**
- * One simulated machine: power, a process that can be killed or paused, a disk, a clock that may
- * be wrong, and the shipping GossipNode in it.
+ * One simulated machine: power, a process that can be killed or paused, a disk, an engine, a clock
+ * that may be wrong or drift, and the shipping GossipNode in it, with the agent's upper part above
+ * it where the cluster has one.
  */
 import { clusterIdFor, machineIdOf, type RemovalRecord } from '../../src/gossip/admission.ts';
 import { GossipNode } from '../../src/gossip/node.ts';
@@ -16,6 +17,9 @@ import type {
 import { sha256 } from '../../src/lib/hash.ts';
 import type { ClusterId, MachineId } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
+import { type OnAction, SimAgent } from './agent.ts';
+import { SimDisk } from './disk.ts';
+import { SimEngine } from './engine.ts';
 import type { Network } from './network.ts';
 import type { World } from './world.ts';
 
@@ -47,28 +51,53 @@ export interface SimMachineComponents {
   readonly network: Network;
   /** Another machine by its id. */
   readonly find: (machine: MachineId) => SimMachine | undefined;
+  /** A process starts with what it read from its disk. */
+  readonly onStart: (machine: SimMachine, records: readonly ReplicatedRecord[]) => void;
   readonly onDeliver: (machine: SimMachine, delivery: Delivery) => void;
+  readonly onLiveness: (machine: SimMachine) => void;
+  /** Told what its agent decides; without it the machine has no agent above the gossip. */
+  readonly onAction?: (machine: SimMachine, ...decided: Parameters<OnAction>) => void;
+}
+
+export interface SimMachineOptions {
+  /** Whose identity it has; its own unless it is a clone. */
+  readonly signer?: Signer;
 }
 
 export class SimMachine implements Runtime {
   readonly name: string;
   readonly signer: Signer;
   readonly #components: SimMachineComponents;
-  readonly disk = new Map<string, ReplicatedRecord>();
+  readonly disk = new SimDisk();
+  engine = new SimEngine();
   readonly reports: string[] = [];
   cluster: ClusterId | undefined;
   node: GossipNode | undefined;
+  agent: SimAgent | undefined;
   /** Counts processes: what belongs to an earlier one is void. */
   epoch = 0;
   isOff = false;
   clockOffsetMs = 0;
+  /** Wall clock: gains so much per millisecond. */
+  clockDrift = 0;
+  /** Timers of this machine take so much longer than they should. */
+  timerFactor = 1;
+  /** Bytes a millisecond that it reads from the network; infinite unless it is slow. */
+  readBytesPerMs = Number.POSITIVE_INFINITY;
+  /** When something last happened to it from outside. */
+  disturbedMs = 0;
+  /** Of a later version: speaks with words that this one does not know. */
+  isNewer = false;
   #bootMs = 0;
+  /** World time for which the whole machine slept since its boot. */
+  #sleptMs = 0;
+  #wakesAtMs = 0;
   #isPaused = false;
   readonly #backlog: { readonly epoch: number; readonly run: (node: GossipNode) => void }[] = [];
 
-  constructor(name: string, components: SimMachineComponents) {
+  constructor(name: string, components: SimMachineComponents, options: SimMachineOptions = {}) {
     this.name = name;
-    this.signer = fakeSigner(name);
+    this.signer = options.signer ?? fakeSigner(name);
     this.#components = components;
   }
 
@@ -89,36 +118,52 @@ export class SimMachine implements Runtime {
 
   start(): void {
     if (this.isRunning) return;
+    const { world, onAction } = this.#components;
+    if (this.isOff || this.epoch === 0) {
+      this.#bootMs = world.nowMs;
+      this.#sleptMs = 0;
+    }
     this.isOff = false;
     this.epoch++;
-    this.#bootMs = this.#components.world.nowMs;
+    this.disturbedMs = world.nowMs;
     this.resume();
-    const lastHlc = Math.max(0, ...[...this.disk.values()].map(({ hlc }) => hlc));
+    const records = this.disk.records();
+    this.#components.onStart(this, records);
+    const lastHlc = records.reduce((highest, { hlc }) => Math.max(highest, hlc), 0);
     const components = { runtime: this, signer: this.signer, verify: fakeVerify };
     const node = new GossipNode(components, { lastHlc });
     this.node = node;
     if (this.cluster !== undefined) {
-      const dropped = node.enter(this.cluster, [...this.disk.values()]);
+      const dropped = node.enter(this.cluster, records);
       this.deliver({ records: [], forgotten: dropped.map(({ key }) => key) });
     }
     node.start();
+    if (onAction === undefined) return;
+    this.agent = new SimAgent(this, node, (view, action) => onAction(this, view, action));
   }
 
   /** SIGKILL: the kernel closes the connections. */
   killProcess(): void {
     if (!this.isRunning) return;
-    this.epoch++;
-    this.node = undefined;
+    this.#end();
     this.#components.network.closeAll(this);
   }
 
   /** Power cut. */
   powerOff(): void {
     if (this.isOff) return;
-    this.epoch++;
-    this.node = undefined;
+    this.#end();
     this.isOff = true;
     this.#components.network.vanish(this);
+    this.disk.cutPower(this.#components.world.nowMs);
+    this.engine.cutPower(this.now());
+  }
+
+  #end(): void {
+    this.epoch++;
+    this.node = undefined;
+    this.agent = undefined;
+    this.disturbedMs = this.#components.world.nowMs;
   }
 
   /** SIGSTOP for a while. */
@@ -131,15 +176,39 @@ export class SimMachine implements Runtime {
     });
   }
 
-  /** SIGCONT: what came meanwhile is worked off in order. */
-  resume(): void {
-    this.#isPaused = false;
-    for (const { epoch, run } of this.#backlog.splice(0)) this.inside(epoch, run);
+  /**
+   * The whole machine sleeps, as a virtual machine that is paused: its kernel answers nothing, and
+   * its monotonic clock does not know of it afterwards.
+   */
+  sleep(durationMs: number): void {
+    const { world, network } = this.#components;
+    if (!this.isRunning || this.#isPaused || this.isAsleep) return;
+    this.#wakesAtMs = world.nowMs + durationMs;
+    this.#sleptMs += durationMs;
+    this.disturbedMs = this.#wakesAtMs;
+    world.after(durationMs, () => network.release());
   }
 
-  /** The record file is lost; the small file of machine records is not. */
-  loseDisk(): void {
-    for (const key of this.disk.keys()) if (!/^[mx]\//.test(key)) this.disk.delete(key);
+  get wakesAtMs(): number {
+    return this.#wakesAtMs;
+  }
+
+  get isAsleep(): boolean {
+    return this.#components.world.nowMs < this.#wakesAtMs;
+  }
+
+  /** Cut short, for the end of all faults. */
+  wake(): void {
+    const { world } = this.#components;
+    this.#sleptMs -= Math.max(0, this.#wakesAtMs - world.nowMs);
+    this.#wakesAtMs = world.nowMs;
+  }
+
+  /** SIGCONT: what came meanwhile is worked off in order. */
+  resume(): void {
+    if (this.#isPaused) this.disturbedMs = this.#components.world.nowMs;
+    this.#isPaused = false;
+    for (const { epoch, run } of this.#backlog.splice(0)) this.inside(epoch, run);
   }
 
   /** Runs something in the process of that epoch, as soon as it is not paused. */
@@ -173,11 +242,17 @@ export class SimMachine implements Runtime {
   // Runtime
 
   now(): number {
-    return epochMs + this.#components.world.nowMs + this.clockOffsetMs;
+    const { nowMs } = this.#components.world;
+    return epochMs + nowMs * (1 + this.clockDrift) + this.clockOffsetMs;
   }
 
   monotonic(): number {
-    return this.#components.world.nowMs - this.#bootMs;
+    return this.#components.world.nowMs - this.#bootMs - this.#sleptMs;
+  }
+
+  /** Wall clock of the last boot. */
+  get bootedAtMs(): number {
+    return this.now() - (this.#components.world.nowMs - this.#bootMs);
   }
 
   random(): number {
@@ -186,7 +261,16 @@ export class SimMachine implements Runtime {
 
   schedule(delayMs: number, run: () => void): Cancel {
     const { epoch } = this;
-    return this.#components.world.after(delayMs, () => this.inside(epoch, run));
+    const { world } = this.#components;
+    const realMs = delayMs * this.timerFactor;
+    let cancel: Cancel = () => undefined;
+    const fire = (): void => {
+      // Timers stand still with the monotonic clock.
+      if (this.isAsleep) cancel = world.at(this.#wakesAtMs, fire);
+      else this.inside(epoch, run);
+    };
+    cancel = world.after(realMs, fire);
+    return () => cancel();
   }
 
   send(link: LinkId, frame: Uint8Array): void {
@@ -210,17 +294,20 @@ export class SimMachine implements Runtime {
   }
 
   deliver(delivery: Delivery): void {
-    for (const record of delivery.records) this.disk.set(record.key, record);
-    for (const key of delivery.forgotten) this.disk.delete(key);
+    const { nowMs } = this.#components.world;
+    for (const record of delivery.records) this.disk.write(record.key, record, nowMs);
+    for (const key of delivery.forgotten) this.disk.write(key, undefined, nowMs);
     this.#components.onDeliver(this, delivery);
+    this.agent?.delivered(delivery.records.map(({ key }) => key));
   }
 
   livenessChanged(): void {
-    // The simulation reads liveness when it checks.
+    this.#components.onLiveness(this);
+    this.agent?.livenessChanged();
   }
 
   whenDurable(_key: string, _hlc: number, then: () => void): void {
-    this.schedule(2, then);
+    this.schedule(this.disk.flushMs, then);
   }
 
   report(text: string): void {

@@ -23,8 +23,10 @@ interface End {
   /** The handshake's end has been told to the node. */
   isUp: boolean;
   lastArrivalMs: number;
-  /** Frames that a cut holds back, with when they were sent. */
-  held: { readonly bytes: Sent }[];
+  /** Frames that a cut holds back. */
+  held: Sent[];
+  /** Bytes that the other end has not read yet. */
+  unreadBytes: number;
 }
 
 export class Connection {
@@ -39,9 +41,17 @@ export class Connection {
       isUp: false,
       lastArrivalMs: 0,
       held: [],
+      unreadBytes: 0,
     });
     this.ends = [end(a, linkA), end(b, linkB)];
   }
+}
+
+/** What the receiving kernel takes although its process does not read. */
+const receiveBufferBytes = 128 << 10;
+
+function sizeOf(sent: Sent): number {
+  return sent instanceof Uint8Array ? sent.length : 0;
 }
 
 interface Found {
@@ -70,14 +80,31 @@ export class Network {
 
   cut(from: SimMachine, to: SimMachine): void {
     this.#cuts.add(`${from.machine}>${to.machine}`);
+    this.#disturb(from, to);
   }
 
   isOpen(from: SimMachine, to: SimMachine): boolean {
-    return !this.#cuts.has(`${from.machine}>${to.machine}`) && !from.isOff && !to.isOff;
+    return (
+      (this.#cuts.size === 0 || !this.#cuts.has(`${from.machine}>${to.machine}`)) &&
+      !from.isOff &&
+      !to.isOff &&
+      !from.isAsleep &&
+      !to.isAsleep
+    );
   }
 
   join(from: SimMachine, to: SimMachine): void {
-    if (this.#cuts.delete(`${from.machine}>${to.machine}`)) this.release();
+    if (!this.#cuts.delete(`${from.machine}>${to.machine}`)) return;
+    this.#disturb(from, to);
+    this.release();
+  }
+
+  get cutCount(): number {
+    return this.#cuts.size;
+  }
+
+  #disturb(...machines: readonly SimMachine[]): void {
+    for (const machine of machines) machine.disturbedMs = this.#world.nowMs;
   }
 
   healAll(): void {
@@ -94,7 +121,7 @@ export class Network {
         const { held } = end;
         end.held = [];
         const delayMs = this.#world.between(10, retransmitMs);
-        for (const { bytes } of held) this.#transmit(connection, index, bytes, delayMs);
+        for (const bytes of held) this.#transmit(connection, index, bytes, delayMs);
       }
     }
   }
@@ -168,13 +195,10 @@ export class Network {
   }
 
   bufferedBytes(machine: SimMachine, link: LinkId): number {
-    const found = this.#find(machine, link);
-    return (
-      found?.end.held.reduce(
-        (sum, { bytes }) => sum + (bytes instanceof Uint8Array ? bytes.length : 0),
-        0,
-      ) ?? 0
-    );
+    const end = this.#find(machine, link)?.end;
+    if (end === undefined) return 0;
+    const unread = Math.max(0, end.unreadBytes - receiveBufferBytes);
+    return end.held.reduce((sum, sent) => sum + sizeOf(sent), unread);
   }
 
   close(machine: SimMachine, link: LinkId, reason: CloseReason): void {
@@ -187,6 +211,19 @@ export class Network {
     for (const connection of this.connections) {
       for (const [index, end] of connection.ends.entries()) {
         if (end.machine === machine) this.#closeEnd(connection, index);
+      }
+    }
+  }
+
+  /** All connections of a machine break; both ends learn of it. */
+  resetAll(machine: SimMachine): void {
+    for (const { ends } of [...this.connections]) {
+      if (!ends.some((end) => end.machine === machine)) continue;
+      for (const [index, end] of ends.entries()) {
+        const found = this.#byLink.get(end.link);
+        if (end.isClosed || found === undefined) continue;
+        this.#closeEnd(found.connection, index);
+        end.machine.inside(end.epoch, (node) => node.linkDown(end.link));
       }
     }
   }
@@ -228,16 +265,24 @@ export class Network {
     const to = connection.ends[1 - index];
     if (from === undefined || to === undefined) return;
     if (!this.isOpen(from.machine, to.machine) || from.held.length > 0) {
-      from.held.push({ bytes });
+      from.held.push(bytes);
       return;
     }
     const arrivalMs = this.#world.nowMs + this.#delayMs() + extraMs;
-    to.lastArrivalMs = Math.max(to.lastArrivalMs, arrivalMs);
+    from.unreadBytes += sizeOf(bytes);
+    to.lastArrivalMs =
+      Math.max(to.lastArrivalMs, arrivalMs) + sizeOf(bytes) / to.machine.readBytesPerMs;
     this.#world.at(to.lastArrivalMs, () => this.#arrive(connection, from, to, bytes));
   }
 
   #arrive(connection: Connection, from: End, to: End, bytes: Sent): void {
+    from.unreadBytes -= sizeOf(bytes);
     if (from.machine.isOff || to.machine.isOff) return;
+    if (to.machine.isAsleep) {
+      from.unreadBytes += sizeOf(bytes);
+      this.#world.at(to.machine.wakesAtMs, () => this.#arrive(connection, from, to, bytes));
+      return;
+    }
     const isGone = to.isClosed || to.epoch !== to.machine.epoch;
     if (!(bytes instanceof Uint8Array)) {
       this.connections.delete(connection);

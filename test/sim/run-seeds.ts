@@ -4,6 +4,7 @@
  * the number of machines and the minutes: not on the thread, nor on the seeds before it.
  */
 import { Worker } from 'node:worker_threads';
+import type { MutationName } from './mutations.ts';
 
 export interface SeedOrder {
   readonly seed: number;
@@ -19,6 +20,11 @@ export interface SeedReport {
   readonly tookMs: number;
 }
 
+/** What a thread is given at its start. */
+export interface SeedWorkerData {
+  readonly mutation: MutationName | undefined;
+}
+
 export interface RunSeedsOptions {
   readonly seedCount: number;
   readonly firstSeed: number;
@@ -26,6 +32,8 @@ export interface RunSeedsOptions {
   readonly machines: readonly [number, number];
   readonly minutes: number;
   readonly threadCount: number;
+  /** Runs the shipping code with something taken out. */
+  readonly mutation?: MutationName;
   /** Called after each seed. */
   readonly onReport: (report: SeedReport) => void;
   /** True ends the run after the seeds that are under way. */
@@ -52,7 +60,8 @@ export async function runSeeds(options: RunSeedsOptions): Promise<number> {
   const endSeed = firstSeed + seedCount;
   let next = firstSeed;
   const work = async (): Promise<void> => {
-    const worker = new Worker(new URL('./seed-worker.ts', import.meta.url));
+    const workerData: SeedWorkerData = { mutation: options.mutation };
+    const worker = new Worker(new URL('./seed-worker.ts', import.meta.url), { workerData });
     try {
       while (next < endSeed && options.isEnough?.() !== true) {
         const seed = next++;

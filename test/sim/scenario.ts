@@ -2,8 +2,11 @@
  * A run: form a cluster, let things go wrong for some minutes while everybody works, heal, and
  * see whether all agree within the promised time.
  */
-import { SimCluster, Violation } from './cluster.ts';
-import { faults, work } from './faults.ts';
+import { SimCluster } from './cluster.ts';
+import { faults } from './faults.ts';
+import { leftovers, Violation, wrongContainers } from './invariants.ts';
+import type { SimMachine } from './machine.ts';
+import { bringUp, work } from './work.ts';
 
 export interface ScenarioOptions {
   readonly seed: number;
@@ -14,52 +17,91 @@ export interface ScenarioOptions {
 
 /** 5 s: after the last cut, dial back-off (2.5 s) and a dial under way (2 s) are the most. */
 export const agreeWithinMs = 5000;
+/** 60 s more until every slot runs once: turns, drains, and 5 s that the kept copy must serve. */
+const containersWithinMs = 60_000;
+/** From time to time everything is looked at. */
+const lookMs = 2000;
+const formMs = 3000;
+
+type Log = (line: string) => void;
 
 /**
+ * @returns the healed cluster
  * @throws Violation with what was wrong
  */
 export function runScenario({ seed, machineCount, minutes, log }: ScenarioOptions): SimCluster {
-  const cluster = new SimCluster(seed);
-  const { world, network } = cluster;
+  const cluster = new SimCluster(seed, { hasAgents: true });
+  const { world } = cluster;
+  const say: Log = (line) => log?.(`${Math.round(world.nowMs)} ms: ${line}`);
   cluster.form(machineCount);
-  world.runUntil(3000);
+  randomise(cluster);
+  world.runUntil(formMs);
   // A cluster that never came together proves nothing.
   const early = cluster.disagreements();
   if (early.length > 0) throw new Violation(`never formed: ${early.join('; ')}`);
-  const endMs = 3000 + minutes * 60_000;
+  say(bringUp(cluster));
+  const endMs = formMs + minutes * 60_000;
+  breakThings(cluster, endMs, say);
+  changeMembers(cluster, endMs, say);
+  const keepWorking = (): void => {
+    work(cluster);
+    if (world.nowMs < endMs) world.after(world.between(10, 800), keepWorking);
+  };
+  world.after(10, keepWorking);
+  while (world.nowMs < endMs) {
+    world.runUntil(Math.min(endMs, world.nowMs + lookMs));
+    cluster.watch.look();
+  }
+  heal(cluster);
+  say('healed');
+  settle(cluster, agreeWithinMs + stragglerMs(cluster), () => cluster.disagreements(), say);
+  // The plan waits by wall clocks: what was dated ahead by an hour may hold it up for an hour.
+  if (!cluster.hadWrongClock) {
+    settle(cluster, containersWithinMs, () => wrongContainers(cluster), say);
+  }
+  // What is only observed reaches the disk within a second.
+  world.runUntil(world.nowMs + 1500);
+  const wrong = leftovers(cluster);
+  if (wrong.length > 0) throw new Violation(`in the end: ${wrong.join('; ')}`);
+  return cluster;
+}
+
+/** Runs until a look shows nothing wrong any more. */
+function settle(cluster: SimCluster, withinMs: number, look: () => string[], say: Log): void {
+  const { world } = cluster;
+  const startMs = world.nowMs;
+  let wrong = look();
+  while (wrong.length > 0) {
+    if (world.nowMs - startMs >= withinMs) {
+      throw new Violation(`${withinMs} ms after healing: ${wrong.join('; ')}`);
+    }
+    world.runUntil(world.nowMs + 100);
+    wrong = look();
+  }
+  say(`nothing wrong after ${Math.round(world.nowMs - startMs)} ms`);
+}
+
+/** No two machines are quite alike: clocks drift, timers are late, some are of a later version. */
+function randomise({ world, machines }: SimCluster): void {
+  for (const machine of machines) {
+    machine.clockDrift = world.between(-2e-4, 2e-4);
+    machine.timerFactor = world.between(1, 1.2);
+    machine.isNewer = world.random() < 0.3;
+  }
+}
+
+function breakThings(cluster: SimCluster, endMs: number, say: Log): void {
+  const { world } = cluster;
   const names = Object.keys(faults);
   const isHostile = (name: string): boolean => name === 'hostileFrame' || name === 'forgedRecord';
   const breakSomething = (): void => {
     const name = world.pick(names) ?? '';
     // Bans last 10 s; none may outlast the healing.
-    if (!isHostile(name) || world.nowMs < endMs - 15_000) {
-      const what = faults[name]?.(cluster);
-      log?.(`${Math.round(world.nowMs)} ms: ${what}`);
-    }
+    if (!isHostile(name) || world.nowMs < endMs - 15_000) say(faults[name]?.(cluster) ?? '');
     const nextMs = world.between(500, 8000);
     if (world.nowMs + nextMs < endMs) world.after(nextMs, breakSomething);
   };
-  const keepWorking = (): void => {
-    work(cluster);
-    if (world.nowMs < endMs) world.after(world.between(10, 800), keepWorking);
-  };
   world.after(100, breakSomething);
-  world.after(10, keepWorking);
-  changeMembers(cluster, endMs, log);
-  world.runUntil(endMs);
-  heal(cluster);
-  log?.(`${Math.round(world.nowMs)} ms: healed`);
-  const healedMs = world.nowMs;
-  let wrong: string[] = [];
-  while (world.nowMs < healedMs + agreeWithinMs + stragglerMs(cluster)) {
-    world.runUntil(world.nowMs + 100);
-    wrong = cluster.disagreements();
-    if (wrong.length === 0) break;
-  }
-  log?.(`${Math.round(world.nowMs - healedMs)} ms after healing: ${wrong.length} disagreements`);
-  if (wrong.length > 0) throw new Violation(wrong.join('; '));
-  network.loss = 0;
-  return cluster;
 }
 
 /** Boot and stale guards have their own time; nothing else needs more. */
@@ -68,40 +110,48 @@ function stragglerMs(cluster: SimCluster): number {
   return isGuarded ? 5000 : 0;
 }
 
-/** One in three runs admits a machine, one in four removes one. */
-function changeMembers(
-  cluster: SimCluster,
-  endMs: number,
-  log: ((line: string) => void) | undefined,
-): void {
+/** A run in two admits a machine, one in three removes one: often the one that admitted the rest. */
+function changeMembers(cluster: SimCluster, endMs: number, say: Log): void {
   const { world } = cluster;
-  const running = (): ReturnType<SimCluster['members']> =>
-    cluster.members().filter((machine) => machine.isRunning && !machine.isPaused);
-  if (world.random() < 0.33) {
-    world.at(world.between(3000, endMs - 5000), () => {
+  const running = (): SimMachine[] =>
+    cluster
+      .members()
+      .filter((machine) => machine.isRunning && !machine.isPaused && !machine.isAsleep);
+  const someTime = (): number => world.between(formMs, endMs - 5000);
+  for (let count = 0; count < 2 && world.random() < 0.5; count++) {
+    world.at(someTime(), () => {
       const member = world.pick(running());
       if (member === undefined) return;
       const joiner = cluster.add();
       cluster.join(joiner, member);
-      log?.(`${Math.round(world.nowMs)} ms: ${joiner.name} joins at ${member.name}`);
+      say(`${joiner.name} joins at ${member.name}`);
     });
   }
-  if (world.random() < 0.25 && cluster.machines.length > 2) {
-    world.at(world.between(3000, endMs - 5000), () => {
-      const [by, target] = [world.pick(running()), world.pick(running())];
-      if (by === undefined || target === undefined || by === target) return;
-      cluster.remove(by, target);
-      log?.(`${Math.round(world.nowMs)} ms: ${by.name} removes ${target.name}`);
-    });
-  }
+  if (world.random() >= 0.33 || cluster.machines.length < 3) return;
+  world.at(someTime(), () => {
+    const [first] = cluster.machines;
+    const target = world.random() < 0.5 ? first : world.pick(running());
+    const by = world.pick(running().filter((machine) => machine !== target));
+    if (by === undefined || target === undefined || !running().includes(target)) return;
+    cluster.remove(by, target);
+    say(`${by.name} removes ${target.name}`);
+  });
 }
 
+/** Ends all faults. Clocks that were set wrong are set right, as their operators would. */
 function heal(cluster: SimCluster): void {
-  cluster.network.healAll();
-  cluster.network.loss = 0;
+  const { network } = cluster;
+  cluster.isHealed = true;
+  network.healAll();
+  network.loss = 0;
+  network.latencyMs = [0.3, 1.5];
   for (const machine of cluster.machines) {
+    machine.wake();
+    machine.readBytesPerMs = Number.POSITIVE_INFINITY;
+    machine.clockOffsetMs = 0;
+    machine.disk.flushMs = 2;
     machine.resume();
     machine.start();
   }
-  cluster.network.release();
+  network.release();
 }

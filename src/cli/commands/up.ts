@@ -73,8 +73,12 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   const selected = options.deps ? withDependencies(project, services) : services;
   const scope = { services: selected, ignored: options.ignore ?? [] };
   const supported = await refuseUnsupported(cli, loaded, scope);
-  const carriedOut = withPullPolicy(supported, options.pull, selected);
-  const withCaddyfiles = await readCaddyfiles({ ...loaded, project: carriedOut }, selected);
+  const withPolicy = withPullPolicy(supported, options.pull, selected);
+  const { carriedOut } = await import('../../compose/index.ts');
+  const withCaddyfiles = await readCaddyfiles(
+    { ...loaded, project: carriedOut(withPolicy) },
+    selected,
+  );
   const binds = await carryBinds(
     cli,
     { ...loaded, project: withCaddyfiles },
@@ -91,7 +95,7 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
   );
 
   const before = await cli.client.snapshot(cli.signal);
-  if (!options.dryRun) await pushForUp(cli, carriedOut, selected, before);
+  if (!options.dryRun) await pushForUp(cli, request.project, selected, before);
   const answer = await accepted(cli, project.name, request).catch((error: unknown) => {
     throw withPlaceOfKey(error, loaded.positions);
   });

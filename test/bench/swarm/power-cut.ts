@@ -21,6 +21,8 @@ const outsideRates = {
 const beforeMs = 3_000;
 
 export interface Cut {
+  /** When the power went, ms since the epoch. */
+  readonly cutMs: number;
   /** From the cut until the replicas it took are healthy elsewhere. */
   readonly replacedS: number;
   /** From the cut until the beginning of the last request of the container that failed. */
@@ -71,6 +73,7 @@ export async function measurePowerCut(
       ({ problem, startMs }) => problem !== undefined && startMs > cutMs,
     );
     return {
+      cutMs,
       replacedS: (replacedMs - cutMs) / 1000,
       insideFailingS: (Math.max(cutMs, ...failing.map(({ startMs }) => startMs)) - cutMs) / 1000,
       inside,

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { loadProject, type ProjectReader } from '../../../src/compose/index.ts';
 import { TscError } from '../../../src/lib/errors.ts';
+import { casesDirectory, readCases } from '../../conformance/compose-cases.ts';
 import { makeScenario } from '../../fuzz/compose/scenario.ts';
 import { type Files, hostileProjects, loadHostile, type Outcome } from './hostile.ts';
 
@@ -14,52 +15,44 @@ const program = new URL('hostile.ts', import.meta.url).pathname;
 const refusedLimits = { tookMs: 2000, peakMiB: 200 };
 const loadedLimits = { tookMs: 3000, peakMiB: 300 };
 
-describe('a hostile project', () => {
-  test.each(Object.keys(hostileProjects))('%s ends soon and small', (name) => {
-    const outcome: Outcome = JSON.parse(
-      execFileSync(process.execPath, [program, name], { encoding: 'utf8' }),
+/**
+ * Small ones share a process in fours, as starting one takes longer than loading most of them;
+ * those that come near the limits have one of their own.
+ */
+const names = Object.keys(hostileProjects);
+const isLarge = (name: string): boolean => /^a bomb| of 2 MB$|limits allow$/.test(name);
+const small = names.filter((name) => !isLarge(name));
+const batchCount = Math.ceil(small.length / 4);
+const batches = [
+  ...Array.from({ length: batchCount }, (_, batch) =>
+    small.filter((_name, index) => index % batchCount === batch),
+  ),
+  ...names.filter(isLarge).map((name) => [name]),
+];
+
+describe('a hostile project ends soon and small', () => {
+  test.each(batches.map((batch) => [batch.join(', '), batch] as const))('%s', (_title, batch) => {
+    const outcomes: readonly Outcome[] = JSON.parse(
+      execFileSync(process.execPath, [program, ...batch], { encoding: 'utf8' }),
     );
-    const limits = outcome.code === 'loaded' ? loadedLimits : refusedLimits;
-    expect(outcome.code).toMatch(/^(loaded|E_COMPOSE_[A-Z_]+)$/);
-    expect(outcome.tookMs).toBeLessThan(limits.tookMs);
-    expect(outcome.peakMiB).toBeLessThan(limits.peakMiB);
+    expect(outcomes.map(({ name }) => name)).toEqual(batch);
+    for (const { name, code, tookMs, peakMiB } of outcomes) {
+      const limits = code === 'loaded' ? loadedLimits : refusedLimits;
+      expect(code, name).toMatch(/^(loaded|E_COMPOSE_[A-Z_]+)$/);
+      expect(tookMs, name).toBeLessThan(limits.tookMs);
+      expect(peakMiB, name).toBeLessThan(limits.peakMiB);
+    }
   });
 });
 
 /** Texts that are valid nearly everywhere, or nearly nowhere. */
-const fragments = [
-  ...[
-    '&a ',
-    '*a',
-    '<<: *a',
-    '!reset ',
-    '!override ',
-    '!!binary ',
-    '!!int ',
-    '? ',
-    ': ',
-    '- ',
-    '\t',
-  ],
-  ...['"', "'", '|', '>', '[', ']', '{', '}', '---\n', '...\n', '%YAML 1.1\n', '#', '\0', '\r\n'],
-  ...[
-    '${',
-    '${A',
-    '${A:-',
-    '}',
-    '$$',
-    '$A',
-    '\ufeff',
-    '\u2028',
-    '💥',
-    '\ud800',
-    '~',
-    'null',
-    '.nan',
-  ],
-  ...['0x', '1e999', '-0', '9223372036854775808', '__proto__: 1\n', 'constructor: {}\n', '\n  '],
-  ...['extends: a\n', 'include: [compose.yaml]\n', 'services:\n', 'x-a: &a {b: *a}\n'],
-];
+const fragments: readonly string[] = `
+&a |*a|<<: *a|!reset |!override |!!binary |!!int |? |: |- |"|'|>|[|]|{|}|%YAML 1.1|#|$|$$|$A|~|null
+0x|1e999|-0|9223372036854775808|.nan|__proto__: 1|constructor: {}|extends: a|services:|:-|include: a
+include: [compose.yaml]|x-a: &a {b: *a}|env_file: compose.yaml`
+  .split(/[|\n]/)
+  .concat('|', '\t', '\n  ', '---\n', '...\n', '\0', '\r\n', '\ufeff', '\u2028', '💥', '\ud800')
+  .concat(['', 'A', 'A:-', 'A:?'].map((start) => `\${${start}`));
 
 interface Edit {
   readonly at: number;
@@ -84,30 +77,55 @@ function apply(text: string, edits: readonly Edit[]): string {
   }, text);
 }
 
+/** A project whose Compose file, or another of its files, has faults. */
+function faulty(files: Files, edits: readonly Edit[], choice: number): Files {
+  const paths = Object.keys(files);
+  const path = choice % 3 === 0 ? (paths[0] ?? '') : (paths[choice % paths.length] ?? '');
+  return { ...files, [path]: apply(String(files[path] ?? ''), edits) };
+}
+
+function checkMutations(projectOf: (choice: number) => Files, runCount: number): void {
+  const codes = new Map<string, number>();
+  fc.assert(
+    fc.property(
+      fc.nat(),
+      fc.array(edit, { minLength: 1, maxLength: 4 }),
+      fc.nat(),
+      (project, edits, choice) => {
+        const code = loadHostile(faulty(projectOf(project), edits, choice));
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+        expect(code).toMatch(/^(loaded|E_COMPOSE_[A-Z_]+)$/);
+      },
+    ),
+    { numRuns: runCount },
+  );
+  // Else the faults are no faults, or nothing is left of the files.
+  expect(codes.size).toBeGreaterThan(5);
+  expect(codes.get('loaded') ?? 0).toBeGreaterThan(20);
+}
+
+const directory = casesDirectory();
+if (directory === undefined) {
+  console.log(
+    'skipped: mutations of real files, as the golden cases are not here (TSC_COMPOSE_CASES)',
+  );
+}
+
 describe('a file with faults at random places', () => {
-  test('loads, or is refused with a coded error', () => {
-    const codes = new Map<string, number>();
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 1, max: 5000 }),
-        fc.array(edit, { minLength: 1, maxLength: 4 }),
-        fc.nat(),
-        (seed, edits, choice) => {
-          const { files } = makeScenario(seed);
-          const paths = Object.keys(files);
-          const path = choice % 3 === 0 ? 'compose.yaml' : (paths[choice % paths.length] ?? '');
-          const changed: Files = { ...files, [path]: apply(files[path] ?? '', edits) };
-          const code = loadHostile(changed);
-          codes.set(code, (codes.get(code) ?? 0) + 1);
-          expect(code).toMatch(/^(loaded|E_COMPOSE_[A-Z_]+)$/);
-        },
-      ),
-      { numRuns: 1500 },
-    );
-    // Else the faults are no faults, or nothing is left of the files.
-    expect(codes.size).toBeGreaterThan(5);
-    expect(codes.get('loaded') ?? 0).toBeGreaterThan(50);
+  test('made up: loads, or is refused with a coded error', () => {
+    checkMutations((choice) => makeScenario(1 + (choice % 5000)).files, 600);
   });
+
+  test.skipIf(directory === undefined)(
+    'of the golden cases: loads, or is refused with a coded error',
+    () => {
+      const cases = readCases(directory ?? '', 7)
+        .filter(({ args, cwd }) => !args?.length && !cwd)
+        .map(({ files }) => files);
+      expect(cases.length).toBeGreaterThan(500);
+      checkMutations((choice) => cases[choice % cases.length] ?? {}, 1000);
+    },
+  );
 
   test('bytes that are no text are refused with a coded error', () => {
     fc.assert(

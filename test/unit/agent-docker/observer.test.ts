@@ -33,6 +33,8 @@ let openPorts: Set<number>;
 let probed: string[];
 let changes: boolean[];
 let nowMs: number;
+/** When containers were started that the engine has ended. */
+let endedByEngine: Set<number>;
 
 beforeEach(() => {
   engine = new FakeEngine();
@@ -42,6 +44,7 @@ beforeEach(() => {
   openPorts = new Set();
   probed = [];
   changes = [];
+  endedByEngine = new Set();
   nowMs = engine.nowMs;
   observer = make();
 });
@@ -58,6 +61,7 @@ function make(): Observer {
         probed.push(`${ip} ${ports.join(',')}`);
         return ports.every((port) => openPorts.has(port));
       },
+      hasEngineEnded: ({ startedMs }) => endedByEngine.has(startedMs),
       onChange: () => changes.push(observer.isSynced()),
       now: () => nowMs,
       log: createLog((line) => {
@@ -147,6 +151,22 @@ test('an event makes it look, and a container that has gone leaves a tombstone',
   engine.tell('destroy', container);
   await vi.waitFor(() => expect(recordOf(container.id)).toBeNull());
   expect(observer.containerIds()).toEqual([]);
+});
+
+test('what the engine ended has neither failed nor completed, and that stays known', async () => {
+  const container = engine.add('shop-web-1', labels);
+  await synced();
+  endedByEngine.add(Date.parse(container.startedAt));
+  container.status = 'exited';
+  engine.tell('die', container);
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
+  expect(recordOf(container.id)?.exitCode).toBe(255);
+  endedByEngine.clear();
+  await observer.refresh(container.id);
+  expect(recordOf(container.id)?.exitCode).toBe(255);
+  container.status = 'running';
+  await observer.refresh(container.id);
+  expect(recordOf(container.id)?.exitCode).toBe(0);
 });
 
 test('events of health checks being run are not even looked at', async () => {

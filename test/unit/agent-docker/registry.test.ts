@@ -16,13 +16,15 @@ const host = 'registry.example:5000';
 const image = `${host}/team/app:1`;
 const mine = { username: 'someone', password: 's3cret' };
 
+const one = await createIdentity();
+const other = await createIdentity();
+
 describe('sealing', () => {
-  const one = createIdentity();
   const sealed = seal(one.publicKey, 'use', Buffer.from('secret'));
 
   test('only the machine that it is for can open it', () => {
     expect(one.unseal('use', sealed).toString()).toBe('secret');
-    expect(() => createIdentity().unseal('use', sealed)).toThrow('not for this machine');
+    expect(() => other.unseal('use', sealed)).toThrow('not for this machine');
     expect(Buffer.from(sealed, 'base64').includes('secret')).toBe(false);
   });
 
@@ -54,8 +56,8 @@ class Members {
   readonly #listeners = new Set<(keys: readonly string[]) => void>();
   #hlc = 0;
 
-  join(): RegistryCredentialsKeeper {
-    const identity = createIdentity();
+  async join(): Promise<RegistryCredentialsKeeper> {
+    const identity = await createIdentity();
     const { machine, publicKey, wgPublicKey } = identity;
     const record = aMachineRecord(machine, this.identities.length + 1);
     const admission = { ...record.admission, machine };
@@ -113,7 +115,7 @@ describe('credentials of a project', () => {
   });
 
   test('every member can use them, and no record shows them', async () => {
-    const [first, second] = [members.join(), members.join()];
+    const [first, second] = [await members.join(), await members.join()];
     await first.replace('app', { [host]: mine }, [image]);
     for (const keeper of [first, second]) {
       expect(keeper.authFor('app', image)).toEqual({ ...mine, serveraddress: host });
@@ -124,15 +126,15 @@ describe('credentials of a project', () => {
   });
 
   test('a machine that joins gets them from a member, and waits for that', async () => {
-    const first = members.join();
+    const first = await members.join();
     await first.replace('app', { [host]: mine }, [image]);
-    const late = members.join();
+    const late = await members.join();
     expect(late.authFor('app', image)).toBeUndefined();
     expect(await late.awaitAuth('app', image)).toEqual({ ...mine, serveraddress: host });
   });
 
   test('a change without any keeps them, one with others replaces them', async () => {
-    const keeper = members.join();
+    const keeper = await members.join();
     await keeper.replace('app', { [host]: mine }, [image]);
     const before = members.stored();
     await keeper.replace('app', {}, [image, 'busybox']);
@@ -143,7 +145,7 @@ describe('credentials of a project', () => {
   });
 
   test('they are deleted when no service needs them, and with the project', async () => {
-    const keeper = members.join();
+    const keeper = await members.join();
     await keeper.replace('app', { [host]: mine }, [image]);
     await keeper.replace('app', {}, ['busybox']);
     expect(members.stored()).toBeNull();
@@ -154,7 +156,7 @@ describe('credentials of a project', () => {
   });
 
   test('Docker Hub and tokens have names of their own', async () => {
-    const keeper = members.join();
+    const keeper = await members.join();
     const token = { username: '', password: '', identityToken: 't0ken' };
     await keeper.replace('app', { 'docker.io': token }, ['busybox']);
     expect(keeper.authFor('app', 'docker.io/library/redis')).toEqual({

@@ -83,3 +83,24 @@ test('values that come while it rests are one run', async () => {
   expect(applied).toEqual([1]);
   await expect.poll(() => applied).toEqual([1, 4]);
 });
+
+test('runs that take long are followed by longer rests, after the first few', async () => {
+  let runCount = 0;
+  const runner = new LatestWins<number>(
+    'test',
+    async () => {
+      runCount += 1;
+      await new Promise((resolve) => setTimeout(resolve, 90));
+    },
+    collectLog().log,
+    { restMs: 1 },
+  );
+  const endMs = performance.now() + 1_500;
+  for (let value = 0; performance.now() < endMs; value++) {
+    runner.set(value);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await runner.stop();
+  // Without rests it would be 16; a busy machine makes them fewer, never more.
+  expect(runCount).toBeLessThanOrEqual(8);
+});

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { directory, faultOf, load } from './memory-project.ts';
+import { loadProject } from '../../../src/compose/index.ts';
+import { directory, faultOf, load, MemoryReader } from './memory-project.ts';
 
 const image = (name: string): string => `services: {t: {image: ${name}}}`;
 
@@ -305,3 +306,29 @@ describe('include', () => {
     expect(Object.keys(project.services)).toEqual(['a']);
   });
 });
+
+test.each([
+  [false, ['sub/p', 'sub/p', '/elsewhere', 'up']],
+  [true, [`${directory}/sub/p`, `${directory}/sub/p`, '/elsewhere', `${directory}/up`]],
+])(
+  'links of watched paths are followed, and relative paths (resolved: %s) stay so',
+  (isResolved, expected) => {
+    class LinkReader extends MemoryReader {
+      realPath(path: string): string | undefined {
+        if (path === `${directory}/sub/away`) return '/elsewhere';
+        return path.replace('/sub/link', '/sub/p');
+      }
+    }
+    const watch = ['p', 'link', 'away', '../up'].map((path) => `{path: ${path}, action: restart}`);
+    const { project } = loadProject(
+      { cwd: directory, environment: {}, skipPathResolution: !isResolved },
+      new LinkReader({
+        'compose.yaml': 'services: {t: {image: i, extends: {file: sub/base.yaml, service: b}}}',
+        'sub/base.yaml': `services: {b: {develop: {watch: [${watch.join(', ')}]}}}`,
+      }),
+    );
+    expect(project.services.t?.['develop']).toMatchObject({
+      watch: expected.map((path) => ({ path })),
+    });
+  },
+);

@@ -225,3 +225,58 @@ describe('profiles and selected services', () => {
     expect(load(unused, { keepsUnused: true }).project.volumes).toEqual({ v: { name: 'shop_v' } });
   });
 });
+
+describe('several faults at once', () => {
+  test('of the schema are reported together, each where it stands', () => {
+    const fault = faultOf(() =>
+      load(`services:
+  a:
+    image: i
+    imag: 2
+    ports: [{ target: [1] }]
+  b:
+    image: 3
+    restrat: always
+`),
+    );
+    expect(formatError(fault)).toBe(
+      [
+        '/home/me/shop/compose.yaml:5:15: services.a.ports[0].target must be an integer or string',
+        '    5 |     ports: [{ target: [1] }]',
+        '      |               ^^^^^^',
+        '/home/me/shop/compose.yaml:4:5: unknown key "imag" in services.a',
+        '    4 |     imag: 2',
+        '      |     ^^^^ did you mean "image"?',
+        '/home/me/shop/compose.yaml:8:5: unknown key "restrat" in services.b',
+        '    8 |     restrat: always',
+        '      |     ^^^^^^^ did you mean "restart"?',
+        '/home/me/shop/compose.yaml:7:5: services.b.image must be a string',
+        '    7 |     image: 3',
+        '      |     ^^^^^',
+      ].join('\n'),
+    );
+  });
+
+  test('that span several keys are reported together', () => {
+    const fault = faultOf(() =>
+      load(`services:
+  a: { image: i, networks: [no] }
+  b: { depends_on: [a] }
+  c: { image: i, scale: 2, container_name: cc, depends_on: [nobody] }
+`),
+    );
+    expect([fault, ...fault.also].map(({ message }) => message)).toEqual([
+      expect.stringContaining('undefined network no'),
+      expect.stringContaining('neither an image'),
+      expect.stringContaining('undefined service'),
+      expect.stringContaining('container name'),
+    ]);
+  });
+
+  test('are cut off where nobody would read on', () => {
+    const lines = Array.from({ length: 50 }, (_, index) => `  s${index}: { imag: i }\n`);
+    const fault = faultOf(() => load(`services:\n${lines.join('')}`));
+    expect(fault.also).toHaveLength(20);
+    expect(fault.also.at(-1)?.message).toBe('and 30 more');
+  });
+});

@@ -24,7 +24,11 @@ describe('what the cluster does with each key', () => {
   });
 
   test.each<[string, string, string]>([
-    ['build: .', 'build', 'refused'],
+    ['build: .', 'build', 'translated'],
+    ['develop: {watch: [{path: ., action: rebuild}]}', 'develop', 'translated'],
+    ['blkio_config: {weight: 300}', 'blkio_config', 'honoured'],
+    ['mac_address: "02:42:ac:11:65:43"', 'mac_address', 'honoured'],
+    ['credential_spec: {file: x}', 'credential_spec', 'refused'],
     ['links: [o]', 'links', 'translated'],
     ['links: ["o:other"]', 'links', 'refused'],
     [
@@ -50,13 +54,19 @@ describe('what the cluster does with each key', () => {
       'translated',
     ],
     ['network_mode: host', 'network_mode', 'honoured'],
-    ['network_mode: "service:o"', 'network_mode', 'refused'],
+    ['network_mode: "service:o"', 'network_mode', 'honoured'],
+    ['network_mode: "container:x"', 'network_mode', 'refused'],
+    ['network_mode: mynet', 'network_mode', 'refused'],
     ['pid: host', 'pid', 'honoured'],
-    ['ipc: "service:o"', 'ipc', 'refused'],
-    ['pull_policy: build', 'pull_policy', 'refused'],
-    ['gpus: all', 'gpus', 'refused'],
-    ['volumes_from: [o]', 'volumes_from', 'refused'],
-    ['use_api_socket: true', 'use_api_socket', 'refused'],
+    ['ipc: "service:o"', 'ipc', 'honoured'],
+    ['ipc: "container:x"', 'ipc', 'refused'],
+    ['pull_policy: build', 'pull_policy', 'translated'],
+    ['pull_policy: every_3h', 'pull_policy', 'translated'],
+    ['pull_policy: always', 'pull_policy', 'honoured'],
+    ['gpus: all', 'gpus', 'translated'],
+    ['volumes_from: [o]', 'volumes_from', 'honoured'],
+    ['volumes_from: ["container:x"]', 'volumes_from', 'refused'],
+    ['use_api_socket: true', 'use_api_socket', 'translated'],
     ['post_start: [{command: a}]', 'post_start', 'honoured'],
     ['x-pre_deploy: {command: a}', 'x-pre_deploy', 'honoured'],
     ['networks: {default: {ipv4_address: 10.0.0.2}}', 'networks.default.ipv4_address', 'refused'],
@@ -93,14 +103,14 @@ secrets: {s: {external: true}}
   });
 
   test('a refusal says why and where', () => {
-    const { project, positions } = load('services:\n  t:\n    image: i\n    build: .\n');
+    const { project, positions } = load('services:\n  t:\n    image: i\n    external_links: [x]\n');
     expect(refusedKeys(checkSupport(project, positions))).toEqual([
       {
-        path: 'services.t.build',
-        keyPath: ['services', 't', 'build'],
+        path: 'services.t.external_links',
+        keyPath: ['services', 't', 'external_links'],
         verdict: 'refused',
-        note: expect.stringContaining('images are not built'),
-        where: expect.objectContaining({ line: 4, column: 5, text: '    build: .' }),
+        note: expect.stringContaining('SERVICE.PROJECT'),
+        where: expect.objectContaining({ line: 4, column: 5, text: '    external_links: [x]' }),
       },
     ]);
   });

@@ -3,6 +3,7 @@ import { targetsOf } from '../../../src/cli/commands/push.ts';
 import { imagesForUp } from '../../../src/cli/push-for-up.ts';
 import { formatSize, PushProgress, pushObject, pushRow } from '../../../src/cli/push-lines.ts';
 import type { PushResult } from '../../../src/client/push.ts';
+import { carriedOut } from '../../../src/compose/carry-out.ts';
 import { digestOf } from '../../../src/images/digest.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { Project } from '../../../src/model/project.ts';
@@ -120,6 +121,29 @@ describe('the images that `up` pushes', () => {
   test('are those of the services that `up` changes', () => {
     expect(imagesForUp(project, ['web'], { machines })).toEqual([
       { reference: 'app:1', machines: ['m1'] },
+    ]);
+  });
+
+  test('name what only a build makes, and never ask for it elsewhere', () => {
+    const file = carriedOut({
+      name: 'p',
+      services: {
+        web: { build: { context: '/p' } },
+        both: { build: { context: '/p' }, image: 'me/both' },
+        anew: { build: { context: '/p' }, image: 'me/anew', pull_policy: 'build' },
+        plain: { image: 'redis', pull_policy: 'weekly', develop: {} },
+      },
+    });
+    expect(file.services).toEqual({
+      web: { image: 'p-web', pull_policy: 'build' },
+      both: { image: 'me/both' },
+      anew: { image: 'me/anew', pull_policy: 'build' },
+      plain: { image: 'redis', pull_policy: 'always' },
+    });
+    expect(imagesForUp(file, [], { machines }).map(({ reference }) => reference)).toEqual([
+      'p-web',
+      'me/both',
+      'me/anew',
     ]);
   });
 });

@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { recordKey } from '../../../src/model/record.ts';
 import { isLargerSide, ownersOf } from '../../../src/plan/owner.ts';
+import { plan } from '../../../src/plan/plan.ts';
+import { idleLocalState } from '../../../src/plan/steps.ts';
 import { aProject, machineId, World } from '../../lib/builders.ts';
 
 const a = machineId('a');
@@ -60,6 +63,19 @@ describe('a slot belongs to', () => {
       expect(owners(world)['1']).not.toBe('b');
       expect(owners(world)['1']).toBeDefined();
     }
+  });
+
+  test('another machine, when the one that has it has not been able to act for some seconds', () => {
+    const world = withContainer(assignedToB('a', 'b', 'c'), 'b');
+    const cannotActSince = (unableSinceMs: number): World => {
+      world.write(recordKey.links(b), b, { up: [], able: false, unableSinceMs, headless: [] });
+      return world;
+    };
+    expect(owners(cannotActSince(world.nowMs - 6_999))).toEqual({ 1: 'b' });
+    expect(plan(world.view('a'), idleLocalState).wakeAtMs).toBe(world.nowMs + 1);
+    expect(owners(cannotActSince(world.nowMs - 7_000))['1']).toMatch(/^[ac]$/);
+    world.up('a', aProject({ web: { 'x-on-lost': 'hold' } }));
+    expect(owners(world)).toEqual({ 1: 'b' });
   });
 
   test('the lost machine, when the file says `x-on-lost: hold`', () => {

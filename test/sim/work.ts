@@ -1,0 +1,128 @@
+/**
+ * What users and engines do while things go wrong: projects are brought up, changed, scaled and
+ * taken down through the shipping acceptor, and records of all kinds of writers come and go.
+ */
+import { encodeFrame } from '../../src/gossip/frame.ts';
+import { encodeJson } from '../../src/gossip/node.ts';
+import { TscError } from '../../src/lib/errors.ts';
+import type { MachineId } from '../../src/model/ids.ts';
+import type { Project } from '../../src/model/project.ts';
+import { recordKey } from '../../src/model/record.ts';
+import { acceptDown, acceptUp } from '../../src/plan/accept.ts';
+import { reachableMachines } from '../../src/view/endpoints.ts';
+import type { SimCluster } from './cluster.ts';
+import type { SimMachine } from './machine.ts';
+
+/** How long an author waits for others to hold the change. */
+const ackTimeoutMs = 5000;
+/** Frames of a later version: an unknown type, and a known one with a further field. */
+const unknownType = 42;
+
+/** A machine of the cluster that runs now. */
+export function anyRunning(cluster: SimCluster): SimMachine | undefined {
+  return cluster.world.pick(
+    cluster.members().filter((machine) => machine.isRunning && !machine.isAsleep),
+  );
+}
+
+/** A machine that can be asked for something now. */
+function anyAnswering(cluster: SimCluster): SimMachine | undefined {
+  const machine = anyRunning(cluster);
+  const isMember = machine?.node?.isMember(machine.machine) === true;
+  return isMember && !machine.isPaused ? machine : undefined;
+}
+
+/** One write of somebody. */
+export function work(cluster: SimCluster): void {
+  const { world } = cluster;
+  const machine = anyAnswering(cluster);
+  const node = machine?.node;
+  if (machine === undefined || node === undefined) return;
+  const filler = world.random() < 0.02 ? 'x'.repeat(20_000) : '';
+  const value = encodeJson({ at: Math.floor(world.nowMs), by: machine.name, filler });
+  const number = Math.floor(world.random() * 8);
+  if (world.random() < 0.3) {
+    // A kind that nobody here knows: stored and relayed as it is.
+    node.write(`future/p${number}`, value, machine.isNewer ? 7 : 1);
+  } else {
+    const key = recordKey.failure(machine.machine, 'work', `s${number}`);
+    node.write(key, world.random() < 0.3 ? null : value);
+  }
+  if (machine.isNewer) speakNewer(cluster, machine);
+}
+
+function speakNewer(cluster: SimCluster, machine: SimMachine): void {
+  const target = cluster.world.pick(cluster.network.linksOf(machine));
+  if (target === undefined) return;
+  const known = encodeFrame({ type: 'want', keys: [] });
+  const isLonger = cluster.world.random() < 0.5;
+  // MessagePack: an array of two with a number that is no type, or of three instead of two.
+  const bytes = isLonger
+    ? Uint8Array.from([0x93, ...known.subarray(1), 7])
+    : Uint8Array.from([0x92, unknownType, 7]);
+  cluster.network.send(machine, target.link, bytes);
+}
+
+const projectName = 'shop';
+
+function aProject(world: SimCluster['world'], machineCount: number): Project {
+  const version = Math.floor(world.random() * 1000);
+  const replicas = 1 + Math.floor(world.random() * Math.min(5, machineCount));
+  return {
+    name: projectName,
+    services: {
+      web: { image: `web:${version}`, deploy: { replicas } },
+      one: { image: 'one:1' },
+    },
+  };
+}
+
+/** Brings the project up or changes it. @returns what was done */
+export function bringUp(cluster: SimCluster): string {
+  const { world } = cluster;
+  const machine = anyAnswering(cluster);
+  const view = machine?.agent?.view();
+  const node = machine?.node;
+  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
+  const project = aProject(world, view.machines.size);
+  const request = {
+    project,
+    services: [],
+    disabledServices: [],
+    scale: {},
+    removeOrphans: true,
+    isDryRun: false,
+    forceRecreate: false,
+    contents: {},
+    workingDir: '/app',
+    composeFiles: ['/app/compose.yaml'],
+  };
+  const newId = (): string => `r${Math.floor(world.random() * 2 ** 40).toString(36)}`;
+  const facts = { self: machine.machine, nowMs: machine.now(), images: {}, newId };
+  try {
+    const { revision, pointer } = acceptUp(view, request, facts);
+    node.write(recordKey.revision(projectName, revision.hash), encodeJson(revision.record));
+    const { key, hlc } = node.write(recordKey.pointer(projectName), encodeJson(pointer));
+    const count = Math.min(2, reachableMachines(view).length - 1);
+    node.askStored({ key, hlc, count, timeoutMs: ackTimeoutMs }, (holderCount) => {
+      if (holderCount >= count) cluster.acknowledged.push({ key, hlc, by: machine });
+    });
+    return `up at ${machine.name}`;
+  } catch (error) {
+    // Refused, as a user would see it: no machine is eligible on this side.
+    if (error instanceof TscError) return `up at ${machine.name} refused: ${error.code}`;
+    throw error;
+  }
+}
+
+export function takeDown(cluster: SimCluster): string {
+  const machine = anyAnswering(cluster);
+  const view = machine?.agent?.view();
+  if (machine === undefined || view === undefined) return 'nothing';
+  const self: MachineId = machine.machine;
+  const facts = { self, nowMs: machine.now() };
+  const { tombstone } = acceptDown(view, projectName, { volumes: false }, facts);
+  if (tombstone === undefined) return 'nothing is up';
+  machine.node?.write(recordKey.pointer(projectName), encodeJson(tombstone));
+  return `down at ${machine.name}`;
+}
