@@ -98,6 +98,7 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
       ...(before?.pointer?.volumes ?? before?.tombstone?.volumes),
     },
     owners: ownersOf(view),
+    keepsPins: facts.isRollback === true,
   });
   const record = revisionRecord(project, request, facts);
   const revisionHash = shortHash(canonicalJson(record));

@@ -37,6 +37,8 @@ export const retiredKeepMs = 24 * 60 * 60 * 1_000;
 export const readyMarginMs = 30_000;
 /** 10: revisions that `history` lists and `rollback` can go back to, per project. */
 export const keptRevisionCount = 10;
+/** 1 h: a record that nothing refers to yet may belong to a change that is on its way. */
+export const unreferencedKeepMs = 60 * 60 * 1_000;
 
 /**
  * The decisions of this code; agents use the lowest version among the members. 2: verdicts are
