@@ -26,6 +26,8 @@ export interface KeepInput {
 /** Decides the next step for the one container that a slot keeps. */
 export function keepUp(input: KeepInput, container: ContainerView): void {
   const { steps } = input;
+  // Its state is the work's, not its own: a restart lets it end first.
+  if (steps.isBusy(subject.container(container.id))) return;
   giveLastingName(input, container);
   switch (container.state) {
     case 'created':

@@ -10,12 +10,12 @@
 import type { Slot } from '../model/ids.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
-import { companionOf, graceMsOf } from '../view/service-spec.ts';
+import { companionOf, graceMsOf, isRunOnce  } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
 import { dependencyWait, unmetDependency } from './dependencies.ts';
 import { companionContainer, keepUp } from './keep-up.ts';
 import { isAlive, removeStep } from './leave.ts';
-import { failureRetryMs, surplusSettleMs } from './limits.ts';
+import { engineLeavesMs, failureRetryMs, surplusSettleMs } from './limits.ts';
 import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
 import { hookWait, planHook } from './pre-deploy.ts';
@@ -160,6 +160,8 @@ function recordDone(steps: Steps, service: ServiceView, copy: ContainerView): vo
   const { project, name, rollout, done } = service;
   const atMs = Math.max(copy.finishedMs, copy.startedMs);
   if ((done?.get(copy.slot) ?? -1) >= atMs) return;
+  // A server that ends with code 0 may have been told to by an engine that is about to go.
+  if (!isRunOnce(service) && !steps.isPast(atMs + engineLeavesMs)) return;
   steps.add('recordDone', subject.done(project, name, copy.slot), 'ran to its end', {
     project,
     service: name,

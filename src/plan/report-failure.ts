@@ -45,7 +45,8 @@ export function reportTrouble(input: ReportInput, container: ContainerView): voi
   }
   if (container.restarts >= failedRestartCount) {
     if (!steps.isPast(container.createdMs + failedRestartAgeMs)) return;
-    const what = isUnhealthy ? 'is unhealthy' : 'ends again and again';
+    // Between two restarts its check has only begun.
+    const what = container.health === 'none' ? 'ends again and again' : 'is unhealthy';
     reportFailure(input, container, `${what} after ${container.restarts} restarts`);
     return;
   }

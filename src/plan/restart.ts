@@ -1,7 +1,7 @@
 /**
  * What happens to a container that has ended. The engine's own restart policy is off, because only
- * the agent knows whether the slot is still wanted here. The table, by `restart` (or
- * `deploy.restart_policy`) and by how it ended:
+ * the agent knows whether the slot is still wanted here. The whole table, with what else may happen
+ * to a container, is docs/restarts.md, and a test reads it from there; by how a container ended:
  *
  *   restart          exit 0    exit > 0              ended by the machine
  *   (absent)         done      failed                started again

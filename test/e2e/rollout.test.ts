@@ -41,7 +41,7 @@ services:
     volumes: ["store:/data"]
   fine:
     image: busybox
-    command: ["sh", "-c", "echo version ${version}; exec sleep 100000"]
+    command: ["sh", "-c", "echo version ${version}; exec httpd -f -p 80"]
     init: true
     deploy: { replicas: 3 }
 volumes: { store: {} }
@@ -90,7 +90,10 @@ describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {
     for (const text of ['cannot read settings', 'sick as a dog', 'wrong version of the data']) {
       expect(result.stderr).toContain(`| ${text}`);
     }
-    expect(result.stderr).toMatch(/nostart: 3 of 3 ready: .*no\/such\/program.*; rolled back to/su);
+    expect(result.stderr).toMatch(
+      /nostart: 3 of 3 ready: exited \(127\); rolled back to revision/u,
+    );
+    expect(result.stderr).toContain('/no/such/program failed: No such file');
     expect(result.stderr).toMatch(/crash: 3 of 3 ready: .*; rolled back to revision/u);
     expect(result.stderr).toMatch(/sick: 3 of 3 ready: is unhealthy.*; rolled back to revision/u);
     expect(result.stderr).toMatch(/data: 0 of 1 ready: the update has stopped: exited \(4\)/u);

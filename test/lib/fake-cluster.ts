@@ -45,6 +45,8 @@ export class FakeCluster {
   readonly off = new Set<string>();
   /** How often each run of a hook was started. */
   readonly hookRuns = new Map<string, number>();
+  /** By machine: when it was booted. */
+  readonly bootedAtMs = new Map<string, number>();
   readonly #draining = new Map<MachineId, ReadonlyMap<string, number>>();
   #containers = 0;
 
@@ -91,7 +93,7 @@ export class FakeCluster {
       inFlight: new Set(),
       drainingSinceMs: draining,
       volumes: this.volumes.get(seen.self) ?? new Set(),
-      bootedAtMs: 0,
+      bootedAtMs: this.bootedAtMs.get(name) ?? 0,
     });
     this.waiting = decided.waiting;
     for (const action of decided.actions) this.#execute(seen, action);
@@ -152,7 +154,8 @@ export class FakeCluster {
       }
       const spec = view.projects.get(found.project)?.services.get(found.service)?.spec ?? {};
       const health = behaviour.isUnhealthy === true ? 'unhealthy' : found.health;
-      const facts = { state: found.state, startedMs: found.startedMs, openPorts: true, health };
+      const { state, startedMs, restarts } = found;
+      const facts = { state, startedMs, restarts, openPorts: true, health };
       const ready = !found.draining && isReady(spec, facts, view.nowMs).ready;
       if (ready !== found.ready || health !== found.health) this.#put(found, { ready, health });
     }

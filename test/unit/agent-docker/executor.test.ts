@@ -241,13 +241,13 @@ describe('actions on containers', () => {
     expect(engine.calls).toEqual([]);
   });
 
-  test('start counts the restart and ends draining before it starts', async () => {
+  test('start counts the restart and ends draining once it runs', async () => {
     const { id } = engine.add('shop-web-1', ownLabels, 'exited');
     await carryOut(action('start', 'x', { containerId: id, restarts: 2 }));
     expect(observed).toEqual([
       'restarts shop-web-1 2',
-      'draining shop-web-1 false',
       'refresh shop-web-1',
+      'draining shop-web-1 false',
     ]);
     expect(engine.calls).toEqual(['start shop-web-1']);
   });
