@@ -45,8 +45,8 @@ export function probePortsOf(spec: Service): readonly number[] {
 const healthDefaults = { intervalMs: 30_000, timeoutMs: 30_000, retries: 3 };
 
 /**
- * How long after its creation a container may take to become ready, restarts included: all tries of
- * its health check, or its port's time, and a margin. Later it is reported as a failed step.
+ * How long after its start a container may take to become ready: all tries of its health check, or
+ * its port's time, and a margin. Later it is reported as a failed step.
  */
 export function readyDeadlineMs(spec: Service): number {
   const { healthcheck } = spec;

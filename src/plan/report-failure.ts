@@ -54,7 +54,7 @@ export function reportTrouble(input: ReportInput, container: ContainerView): voi
   const deadlineMs = readyDeadlineMs(service.spec);
   // Only a container that was made for this rollout: an older one has been ready before.
   if (container.rollout !== service.rollout || service.verdict !== undefined) return;
-  if (!steps.isPast(container.createdMs + deadlineMs)) return;
+  if (!steps.isPast(container.startedMs + deadlineMs)) return;
   reportFailure(input, container, `is not ready after ${Math.round(deadlineMs / 1_000)} s`);
 }
 

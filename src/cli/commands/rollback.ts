@@ -34,7 +34,7 @@ export const define: CommandModule['define'] = (command, attach) => {
     const answer = await cli.client.rollback(project, request, cli.signal);
     for (const note of answer.notes) say(stderr, `note: ${note}`);
     if (request.isDryRun) {
-      for (const line of dryRunLines(answer.steps, before)) say(stdout, line);
+      for (const line of dryRunLines(answer.steps, before, project)) say(stdout, line);
       return exitCode.ok;
     }
     if (!wait) return exitCode.ok;
