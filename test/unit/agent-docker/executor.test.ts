@@ -359,6 +359,45 @@ describe('actions on containers', () => {
   });
 });
 
+describe('what is only written down', () => {
+  const failure = { project: 'shop', service: 'web', rollout: 'r', containerId: null };
+
+  test('failures of further slots stand beside the first, each slot once', async () => {
+    for (const [slot, why] of [
+      ['1', 'first'],
+      ['2', 'second'],
+      ['1', 'again'],
+    ] as const) {
+      await carryOut(action('reportFailure', 'x', { ...failure, slot, why, exitCode: 1 }));
+    }
+    expect(replica.get(failureKey)?.value).toMatchObject({
+      rollout: 'r',
+      slot: '2',
+      why: 'second',
+      more: [{ slot: '1', why: 'again' }],
+    });
+    const newer = { ...failure, rollout: 's', slot: '1', why: 'newer', exitCode: 1 };
+    await carryOut(action('reportFailure', 'x', newer));
+    expect(replica.get(failureKey)?.value).toMatchObject({ rollout: 's', why: 'newer' });
+    expect(replica.get(failureKey)?.value).not.toHaveProperty('more');
+  });
+
+  test('a verdict is never written over another', async () => {
+    const given = { project: 'shop', service: 'web', rollout: 'r' };
+    const good = { result: 'good', atMs: 1 } as const;
+    await carryOut(action('writeVerdict', 'v', { ...given, verdict: good }));
+    const later = { result: 'paused', atMs: 2 } as const;
+    await carryOut(action('writeVerdict', 'v', { ...given, verdict: later }));
+    expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+  });
+
+  test('a completed run names its machine and time', async () => {
+    const done = { project: 'shop', service: 'job', slot: '2', rollout: 'r', atMs: 5 };
+    await carryOut(action('recordDone', 'd', done));
+    expect(replica.get('done/shop/job/2/r')?.value).toEqual({ machine: replica.self, atMs: 5 });
+  });
+});
+
 describe('removeVolume', () => {
   const remove = (volume: string) => action('removeVolume', 'v', { project: 'shop', volume });
 

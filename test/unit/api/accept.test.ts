@@ -408,6 +408,7 @@ describe('up', () => {
     const answer = await upOf({ web: { ...web, 'x-machines': ['m1', 'm2'] } });
     expect(answer.notes).toEqual([
       expect.stringContaining('m3: its containers could not be listed'),
+      expect.stringContaining('without logging'),
     ]);
   });
 
