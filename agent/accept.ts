@@ -36,14 +36,8 @@ import type { AcceptedUp, AcceptFacts } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { changeId } from '../src/plan/conflict.ts';
-import { foresee } from '../src/plan/foresee.ts';
-import { acceptOperation } from '../src/plan/operate.ts';
-import { placeable, refusal } from '../src/plan/place.ts';
-import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
-import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
-import { buildView } from '../src/view/build-view.ts';
-import { gatherFacts } from './accept-facts.ts';
 import { definitionOf } from '../src/plan/definition.ts';
+import { foresee } from '../src/plan/foresee.ts';
 import {
   historyEntries,
   historyKey,
@@ -52,7 +46,14 @@ import {
   rollbackTarget,
   unreferenced,
 } from '../src/plan/history.ts';
+import { loggingNotes } from '../src/plan/logging-notes.ts';
+import { acceptOperation } from '../src/plan/operate.ts';
+import { placeable, refusal } from '../src/plan/place.ts';
+import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
+import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
+import { buildView } from '../src/view/build-view.ts';
 import { isPointer } from '../src/view/record-checks.ts';
+import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
 import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
 import { adaptCaddyfile } from './caddy-adapt.ts';
@@ -287,7 +288,9 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
     // Decided anew on what is known now, and from here to the pointer without a pause in between.
     const view = this.#view();
     accepted = acceptUp(view, request, facts);
-    const allNotes = [...notes, ...images.notes, ...accepted.notes];
+    const before = view.projects.get(project);
+    const logging = loggingNotes(before, request.project, accepted.changed);
+    const allNotes = [...notes, ...images.notes, ...accepted.notes, ...logging];
     if (request.isDryRun) return this.#dryRun(view, project, accepted, allNotes);
     const kept = [...(view.projects.get(project)?.services.values() ?? [])]
       .filter(({ name }) => accepted.pointer.services[name] !== undefined)
