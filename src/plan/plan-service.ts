@@ -10,7 +10,7 @@
 import type { Slot } from '../model/ids.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
-import { companionOf, graceMsOf, isRunOnce  } from '../view/service-spec.ts';
+import { companionOf, graceMsOf, isRunOnce } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
 import { dependencyWait, unmetDependency } from './dependencies.ts';
 import { companionContainer, keepUp } from './keep-up.ts';

@@ -44,8 +44,7 @@ export function planRetired(
     if (container.machine !== view.self) continue;
     const last = retired.filter(({ slot }) => slot === container.slot).sort(lastFirst)[0];
     const isAskedFor = (service.operation?.removeAtMs ?? 0) > container.finishedMs;
-    const mayStay =
-      isKept && !isAskedFor && last?.id === container.id && isWanted(container.slot);
+    const mayStay = isKept && !isAskedFor && last?.id === container.id && isWanted(container.slot);
     if (mayStay && !steps.isPast(container.finishedMs + retiredKeepMs)) {
       giveOldName(view, service, { container, steps });
     } else {
