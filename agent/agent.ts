@@ -34,6 +34,7 @@ import type { Log } from './log.ts';
 import { MachineFactsReader } from './machine-facts.ts';
 import { MeshClient } from './mesh-client.ts';
 import { MeshServer } from './mesh-server.ts';
+import { formatMetrics } from './metrics.ts';
 import { type AgentOptions, localEndpoints } from './options.ts';
 import { AgentReplica } from './replica.ts';
 import { Store } from './store.ts';
@@ -153,6 +154,11 @@ export class Agent {
       {
         info: () => this.#info(),
         snapshot: () => this.#snapshot(),
+        gossipStatus: () => {
+          if (this.#replica.cluster === undefined) throw noCluster();
+          return this.#replica.gossipStatus();
+        },
+        metrics: () => this.#metrics(),
         why: (project, request) =>
           explain(this.#cluster().view(), project, request, (view) => plan(view, idleLocalState)),
         subscribe: (listener) => {
@@ -256,6 +262,22 @@ export class Agent {
       cluster: this.#replica.cluster ?? null,
       engine: this.#engineVersion,
     };
+  }
+
+  #metrics(): string {
+    const { user, system } = process.cpuUsage();
+    const nameOf = (machine: MachineId): string => {
+      // Bodies of `m/` records are checked before they enter the map.
+      const entry = this.#replica.get(recordKey.machine(machine));
+      return (entry?.value as MachineRecord | undefined)?.name ?? '';
+    };
+    return formatMetrics({
+      version: this.#version,
+      gossip: this.#replica.cluster === undefined ? null : this.#replica.gossipStatus(),
+      nameOf,
+      residentBytes: process.memoryUsage.rss(),
+      cpuSeconds: (user + system) / 1e6,
+    });
   }
 
   #snapshot(): Snapshot {

@@ -17,6 +17,7 @@ import { answerUpgradeError, forwardRequest, forwardUpgrade } from './api-forwar
 import type { Route, RouteComponents } from './api-routes.ts';
 import { jsonRoutes, statusOf } from './api-routes.ts';
 import { watchers } from './api-watch.ts';
+import { metricsContentType } from './metrics.ts';
 
 /** 16 MiB: a project with its secrets and configs; gossip carries less anyway. */
 const maxBodyBytes = 16 * 1024 * 1024;
@@ -44,6 +45,8 @@ export interface ApiComponents extends RouteComponents {
     response: http.ServerResponse,
     path: string,
   ) => Promise<void>;
+  /** What `GET /metrics` answers (agent/metrics.ts). */
+  readonly metrics: () => string;
   /** Opens an RPC stream to another member. */
   readonly connectRpc: (machine: MachineId) => Promise<Duplex>;
   /** Called after anything that a snapshot shows has changed; returns what ends the calls. */
@@ -54,7 +57,7 @@ export interface ApiComponents extends RouteComponents {
 
 /** A call of `/v1/machines/<machine>/…`; `machine` is undefined for this one. */
 interface Target {
-  readonly part: 'docker' | 'images' | 'copies';
+  readonly part: 'docker' | 'images' | 'copies' | 'links';
   readonly machine: MachineId | undefined;
   readonly rest: string;
 }
@@ -153,6 +156,7 @@ export class ApiServer {
   ): Promise<void> {
     try {
       const { path, target } = this.#locate(request, isPeer);
+      if (path === '/metrics' && !isPeer) return sendMetrics(response, this.#components.metrics());
       if (target !== undefined) {
         const { machine } = target;
         if (machine === undefined) await this.#serveHere(request, response, target);
@@ -199,8 +203,9 @@ export class ApiServer {
     response: http.ServerResponse,
     { part, rest }: Target,
   ): Promise<void> {
-    const { localDocker, localImages, localCopies } = this.#components;
-    if (part === 'docker') localDocker.request(request, response, rest);
+    const { localDocker, localImages, localCopies, gossipStatus } = this.#components;
+    if (part === 'links') send(response, 200, gossipStatus());
+    else if (part === 'docker') localDocker.request(request, response, rest);
     else if (part === 'copies' && localCopies !== undefined)
       await localCopies(request, response, rest);
     else if (part === 'copies' || localImages === undefined)
@@ -215,9 +220,10 @@ export class ApiServer {
   ): { readonly path: string; readonly target: Target | undefined } {
     const url = request.url ?? '/';
     const path = url.split('?', 1)[0] ?? '/';
-    const match = /^\/v1\/machines\/([^/?]+)\/(docker|images|copies)(\/.*)$/.exec(url);
+    const match = /^\/v1\/machines\/([^/?]+)\/(docker|images|copies|links)(\/.*)$/.exec(url);
     if (match === null) return { path, target: undefined };
-    const part = match[2] === 'images' || match[2] === 'copies' ? match[2] : 'docker';
+    // The pattern lets nothing else through.
+    const part = match[2] as Target['part'];
     const wanted = decode(match[1] ?? '');
     const rest = match[3] ?? '/';
     const { self, machines } = this.#components.snapshot();
@@ -303,6 +309,11 @@ function send(response: http.ServerResponse, status: number, value: unknown): vo
     // An answer sent before the body was read to its end must not leave the rest in the pipe.
     ...(status >= 400 ? { connection: 'close' } : {}),
   });
+  response.end(text);
+}
+
+function sendMetrics(response: http.ServerResponse, text: string): void {
+  response.writeHead(200, { 'content-type': metricsContentType });
   response.end(text);
 }
 

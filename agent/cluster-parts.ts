@@ -204,6 +204,7 @@ export class ClusterParts {
     this.#facts = new LocalFacts({
       listVolumes: () => engine.listOwnVolumes(cluster),
       inFlight: () => this.#executor.inFlight(),
+      engineAway: () => engineLife.away,
       onChange: markDirty,
       now,
       log: log.part('facts'),
@@ -222,7 +223,8 @@ export class ClusterParts {
         { name: 'watchers', set: () => this.#notify() },
       ],
       plan: (view) => plan(view, this.#facts.state()),
-      mayPlan: () => this.#observer.isSynced(),
+      // With a second holder of our identity every act would be done twice, or undone.
+      mayPlan: () => this.#observer.isSynced() && !replica.guards().includes('duplicate'),
       execute: (actions) => this.#executor.execute(actions),
       now,
       log: log.part('evaluate'),

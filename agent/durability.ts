@@ -35,6 +35,11 @@ export class Durability {
     return this.#last;
   }
 
+  /** Records that are under way to the disk. */
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
   /** Hands a delivery to the store. */
   keep({ records, forgotten }: Delivery, lastHlc: Hlc): void {
     const { store, onDisk } = this.#components;

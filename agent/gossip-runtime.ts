@@ -35,9 +35,39 @@ function reasonOf(code: number): CloseReason | undefined {
   return undefined;
 }
 
+/** 30 s between questions for the round-trip time: two packets, which nobody notices. */
+const pingMs = 30_000;
+
+/** What went over links. */
+interface Traffic {
+  sentBytes: number;
+  receivedBytes: number;
+  sentFrames: number;
+  receivedFrames: number;
+}
+
+interface Counted extends Traffic {
+  roundTripMs: number | null;
+  /** When the open question left; undefined without one. */
+  pingedMs: number | undefined;
+}
+
+const noTraffic: Counted = {
+  sentBytes: 0,
+  receivedBytes: 0,
+  sentFrames: 0,
+  receivedFrames: 0,
+  roundTripMs: null,
+  pingedMs: undefined,
+};
+
 export class SocketRuntime implements Runtime {
   readonly #events: RuntimeEvents;
   readonly #sockets = new Map<LinkId, WebSocket>();
+  readonly #counted = new Map<LinkId, Counted>();
+  /** Over all links, those that are gone included. */
+  readonly total = { sentBytes: 0, receivedBytes: 0, lostLinkCount: 0 };
+  #pings: NodeJS.Timeout | undefined;
   #lastLink = 0;
 
   constructor(events: RuntimeEvents) {
@@ -48,15 +78,58 @@ export class SocketRuntime implements Runtime {
   adopt(socket: WebSocket): LinkId {
     const link = ++this.#lastLink;
     this.#sockets.set(link, socket);
+    const counted: Counted = { ...noTraffic };
+    this.#counted.set(link, counted);
+    this.#ping(link);
+    // Agents of any version answer: it is a part of WebSocket.
+    socket.on('pong', () => {
+      if (counted.pingedMs === undefined) return;
+      counted.roundTripMs = this.monotonic() - counted.pingedMs;
+      counted.pingedMs = undefined;
+    });
     socket.on('message', (data: RawData, isBinary: boolean) => {
       if (!this.#sockets.has(link)) return;
+      const sizeBytes = Buffer.isBuffer(data) ? data.length : 0;
+      counted.receivedBytes += sizeBytes;
+      counted.receivedFrames++;
+      this.total.receivedBytes += sizeBytes;
       // `ws` hands out Buffers; text is no frame, and the node treats it as nonsense.
       this.#events.frame(link, isBinary && Buffer.isBuffer(data) ? data : new Uint8Array(0));
     });
     socket.once('close', (code: number) => {
-      if (this.#sockets.delete(link)) this.#events.ended(link, reasonOf(code));
+      if (!this.#drop(link)) return;
+      this.total.lostLinkCount++;
+      this.#events.ended(link, reasonOf(code));
     });
     return link;
+  }
+
+  /** What went over a link, and how long an answer takes on it. */
+  traffic(link: LinkId): Traffic & { readonly roundTripMs: number | null } {
+    const { sentBytes, receivedBytes, sentFrames, receivedFrames, roundTripMs } =
+      this.#counted.get(link) ?? noTraffic;
+    return { sentBytes, receivedBytes, sentFrames, receivedFrames, roundTripMs };
+  }
+
+  /** @returns whether it was there */
+  #drop(link: LinkId): boolean {
+    this.#counted.delete(link);
+    if (this.#sockets.size === 1 && this.#sockets.has(link)) {
+      clearInterval(this.#pings);
+      this.#pings = undefined;
+    }
+    return this.#sockets.delete(link);
+  }
+
+  #ping(link: LinkId): void {
+    const socket = this.#sockets.get(link);
+    const counted = this.#counted.get(link);
+    if (socket?.readyState !== socket?.OPEN || counted === undefined) return;
+    counted.pingedMs = this.monotonic();
+    socket?.ping();
+    this.#pings ??= setInterval(() => {
+      for (const each of this.#sockets.keys()) this.#ping(each);
+    }, pingMs).unref();
   }
 
   now(): number {
@@ -82,7 +155,12 @@ export class SocketRuntime implements Runtime {
 
   send(link: LinkId, frame: Uint8Array): void {
     const socket = this.#sockets.get(link);
-    if (socket?.readyState === socket?.OPEN) socket?.send(frame);
+    const counted = this.#counted.get(link);
+    if (socket?.readyState !== socket?.OPEN || counted === undefined) return;
+    counted.sentBytes += frame.length;
+    counted.sentFrames++;
+    this.total.sentBytes += frame.length;
+    socket?.send(frame);
   }
 
   bufferedBytes(link: LinkId): number {
@@ -92,7 +170,7 @@ export class SocketRuntime implements Runtime {
   close(link: LinkId, reason: CloseReason): void {
     const socket = this.#sockets.get(link);
     if (socket === undefined) return;
-    this.#sockets.delete(link);
+    this.#drop(link);
     const code = closeCodes.get(reason);
     if (code === undefined) return socket.terminate();
     socket.close(code);
@@ -103,8 +181,10 @@ export class SocketRuntime implements Runtime {
 
   /** Ends all connections without a word. */
   closeAll(): void {
-    for (const socket of this.#sockets.values()) socket.terminate();
-    this.#sockets.clear();
+    for (const [link, socket] of this.#sockets) {
+      this.#drop(link);
+      socket.terminate();
+    }
   }
 
   dial(machine: MachineId): void {

@@ -156,17 +156,18 @@ class Handshake {
     const peer = this.#meet(introduction);
     if (peer === undefined) return;
     this.#peer = peer;
-    this.#say('challenge', ...this.#introduction(), this.#sign('acceptor'));
+    this.#say('challenge', ...this.#introduction(), this.#sign(peer, 'acceptor'));
   }
 
   /** Dialler: is it the machine that was dialled? */
   #challenge(fields: readonly unknown[]): void {
     const peer = this.#meet(fields);
     if (peer === undefined) return;
-    this.#peer = peer;
     if (peer.machine !== this.#options.expected) return this.#reject('unknown');
     if (!this.#isSignedBy(peer, 'acceptor', fields[4])) return this.#reject('proof');
-    this.#say('proof', this.#sign('dialler'));
+    // Only now: a welcome counts from here on, and nothing that was not proved may be welcomed.
+    this.#peer = peer;
+    this.#say('proof', this.#sign(peer, 'dialler'));
   }
 
   /** Acceptor: is it the holder of the key? */
@@ -208,14 +209,13 @@ class Handshake {
     return { machine, publicKey, nonce: new Uint8Array(nonce) };
   }
 
-  #payload(role: 'dialler' | 'acceptor'): Uint8Array {
+  #payload(other: Party, role: 'dialler' | 'acceptor'): Uint8Array {
     const { signer } = this.#components;
     const self: Party = {
       machine: signer.machine,
       publicKey: signer.publicKey,
       nonce: this.#nonce,
     };
-    const other = this.#peer ?? self;
     const [dialler, acceptor] = this.#isDialler ? [self, other] : [other, self];
     return encodeArray([
       'tsc-compose hello 1',
@@ -229,13 +229,13 @@ class Handshake {
     ]);
   }
 
-  #sign(role: 'dialler' | 'acceptor'): Uint8Array {
-    return this.#components.signer.sign(this.#payload(role));
+  #sign(other: Party, role: 'dialler' | 'acceptor'): Uint8Array {
+    return this.#components.signer.sign(this.#payload(other, role));
   }
 
   #isSignedBy(peer: Party, role: 'dialler' | 'acceptor', signature: unknown): boolean {
     if (!(signature instanceof Uint8Array) || isEqualBytes(peer.nonce, this.#nonce)) return false;
-    return this.#components.verify(peer.publicKey, this.#payload(role), signature);
+    return this.#components.verify(peer.publicKey, this.#payload(peer, role), signature);
   }
 
   #say(type: string, ...fields: readonly unknown[]): void {

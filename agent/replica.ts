@@ -19,6 +19,7 @@ import type { Delivery, DialFailure, Verify } from '../src/gossip/runtime.ts';
 import { TscError } from '../src/lib/errors.ts';
 import { hlcFromMs } from '../src/lib/hlc.ts';
 import type { ClusterId, Hlc, MachineId } from '../src/model/ids.ts';
+import type { GossipStatus } from '../src/model/links.ts';
 import {
   type Admission,
   type Entry,
@@ -204,6 +205,31 @@ export class AgentReplica implements Replica, HelloMembers {
   /** Machines with which this agent holds a link now. */
   linkedMachines(): MachineId[] {
     return this.#node.linkedMachines();
+  }
+
+  /** Links, traffic and queues, for those who look from outside. */
+  gossipStatus(): GossipStatus {
+    const { total } = this.#runtime;
+    const nowMs = this.#runtime.monotonic();
+    return {
+      self: this.self,
+      recordCount: this.#node.map.size,
+      wantedLinkCount: this.#node.wantedLinkCount,
+      links: this.#node.linkStates().map(({ id, upMs, peer, isDialler, isEqual }) => ({
+        peer,
+        isDialler,
+        isEqual,
+        upForMs: nowMs - upMs,
+        queuedBytes: this.#runtime.bufferedBytes(id),
+        ...this.#runtime.traffic(id),
+      })),
+      // Keys of the map are machine ids, whatever Object.fromEntries says.
+      liveness: Object.fromEntries(this.#node.liveness()) as GossipStatus['liveness'],
+      guards: this.#node.guards(),
+      ...total,
+      undurableCount: this.#durability.pendingCount,
+      isDiskFine: this.#isDiskFine,
+    };
   }
 
   /** False while the agent can gossip but not act (the engine hangs). */

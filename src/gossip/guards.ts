@@ -1,7 +1,7 @@
 /**
  * When this agent must not trust its own picture. stale: the process or the machine slept, so the
  * others may have moved on; isolated: no link while there are others; booting: nothing compared
- * with a peer yet. The agent neither re-places nor removes while any of them holds.
+ * with a peer yet; duplicate: somebody else acts under our name. The agent neither re-places nor removes while any of them holds.
  */
 import type { Guard } from '../model/view.ts';
 import {
@@ -30,6 +30,7 @@ export class Guards {
   #offsetMs: number;
   #staleSinceMs: number | undefined;
   #hasCompared = false;
+  #isDuplicate = false;
 
   constructor(monotonicMs: number, wallMs: number) {
     this.#startMs = monotonicMs;
@@ -70,6 +71,16 @@ export class Guards {
     this.#startMs = monotonicMs;
   }
 
+  /**
+   * Another live machine has our identity: nothing clears this but a new start.
+   * @returns whether that is news
+   */
+  setDuplicate(): boolean {
+    const isNews = !this.#isDuplicate;
+    this.#isDuplicate = true;
+    return isNews;
+  }
+
   /** A peer's content hash was equal to ours: what we have is what the others have. */
   compared(): void {
     this.#hasCompared = true;
@@ -81,6 +92,7 @@ export class Guards {
     if (this.#isStale(input)) guards.push('stale');
     if (input.memberCount >= 3 && input.linkCount === 0) guards.push('isolated');
     if (this.#isBooting(input)) guards.push('booting');
+    if (this.#isDuplicate) guards.push('duplicate');
     return guards;
   }
 

@@ -70,6 +70,13 @@ export const confirmRedialMs = 50;
 /** 1 s to 2 s: a returning machine is found in this time by those that look for it. */
 export const redialMs = 1000;
 export const maxRedialMs = 2000;
+/** 0.5 s: the better one of two links is up by then; a clone of us that takes it away waits too. */
+export const duplicateRedialMs = 500;
+/** 6 in a row, or in a minute: two links at once come from two dials, not six. */
+export const maxRivalCount = 6;
+export const rivalMemoryMs = 60_000;
+/** 5 s: a link that lives for so long is the only one. */
+export const soleLinkMs = 5000;
 /** 5 s: a peer that refuses us says no again; something must change first. */
 export const rejectedRedialMs = 5000;
 /** 10 s without links to a peer that sent nonsense. */
@@ -103,6 +110,13 @@ export const repairDialCount = 2;
 
 // Announcements of links
 
+/**
+ * Changes within 5 ms become one announcement; 0.1 ms more for every member, up to 100 ms: each is
+ * flooded to all, and when a large cluster starts all machines link with all neighbours at once.
+ */
+export const announceDelayMs = 5;
+export const announceDelayPerMemberMs = 0.1;
+export const maxAnnounceDelayMs = 100;
 /** Bucket of 4 announcements, refilled one per max(2 s, members/50 s). */
 export const announceBurst = 4;
 export const announceRefillMs = 2000;
@@ -137,6 +151,12 @@ export const clockJumpMs = 2000;
 export const bootAloneMs = 10_000;
 /** 30 s with links but never equal: a busy cluster must not keep an agent from acting. */
 export const maxBootMs = 30_000;
+/**
+ * 4 corrections of one key in a minute: an earlier life can have left one version a partition, a
+ * second live holder of our key answers every one of ours.
+ */
+export const maxCorrectionCount = 4;
+export const maxCorrectionMs = 60_000;
 /** 10 s: records of ours that peers bring are taken as our memory; later they are corrected. */
 export const adoptOwnMs = 10_000;
 

@@ -49,6 +49,10 @@ export interface Peer {
   flapCount: number;
   lastLossMs: number;
   bannedUntilMs: number;
+  /** Links in a row that the peer closed because it has another one with us. */
+  refusedCount: number;
+  /** When further links came from it beside the one that lives. */
+  rivalsMs: readonly number[];
 }
 
 export function newPeer(machine: MachineId): Peer {
@@ -68,6 +72,8 @@ export function newPeer(machine: MachineId): Peer {
     flapCount: 0,
     lastLossMs: Number.NEGATIVE_INFINITY,
     bannedUntilMs: Number.NEGATIVE_INFINITY,
+    refusedCount: 0,
+    rivalsMs: [],
   };
 }
 

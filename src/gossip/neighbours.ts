@@ -8,17 +8,24 @@
 import type { MachineId } from '../model/ids.ts';
 import {
   announceBurst,
+  announceDelayMs,
+  announceDelayPerMemberMs,
   announcePerMemberMs,
   announceRefillMs,
   confirmRedialMs,
+  duplicateRedialMs,
   extraLinkMs,
   fullMeshCount,
   hostileBanMs,
+  maxAnnounceDelayMs,
   maxRedialMs,
+  maxRivalCount,
   redialMs,
   rejectedRedialMs,
   repairDialCount,
   repairDialMs,
+  rivalMemoryMs,
+  soleLinkMs,
 } from './limits.ts';
 import {
   confirmWindowOf,
@@ -34,8 +41,6 @@ import type { Leaving, LinksBody } from './liveness.ts';
 import { neighboursOf } from './overlay.ts';
 import type { CloseReason, DialFailure, LinkId, Runtime } from './runtime.ts';
 
-/** Announcements within this time become one. */
-const announceDelayMs = 5;
 /** How deep the bucket may go into debt when an announcement restores reachability. */
 const announceDebt = 8;
 
@@ -54,6 +59,8 @@ export interface NeighboursComponents {
   readonly publish: (body: LinksBody) => void;
   readonly onLinkUp: (link: Link) => void;
   readonly onLinkGone: (link: Link) => void;
+  /** Another live machine has our identity. */
+  readonly onDuplicate: () => void;
 }
 
 export class Neighbours {
@@ -143,6 +150,7 @@ export class Neighbours {
     if (nowMs < peer.bannedUntilMs) return runtime.close(id, 'hostile');
     const link: Link = { id, peer: machine, isDialler, upMs: nowMs, heardMs: nowMs };
     if (peer.link !== undefined) {
+      this.#noteRival(peer, nowMs);
       if (!isBetterLink(link, peer.link, self)) return runtime.close(id, 'duplicate');
       this.#closeLink(peer.link, 'duplicate');
     }
@@ -181,10 +189,22 @@ export class Neighbours {
     }
     // The other end has the better of two links already; ours is about to come up.
     if (reason !== 'duplicate') countLoss(peer, nowMs);
-    this.#confirm(peer, nowMs);
+    // Again and again, without one that stays: the better ones are not ours.
+    else if (++peer.refusedCount === maxRivalCount) this.#components.onDuplicate();
+    this.#confirm(peer, nowMs, reason === 'duplicate' ? duplicateRedialMs : 0);
   }
 
-  #confirm(peer: Peer, nowMs: number): void {
+  #noteRival(peer: Peer, nowMs: number): void {
+    peer.rivalsMs = [...peer.rivalsMs.filter((at) => nowMs - at < rivalMemoryMs), nowMs];
+    if (peer.rivalsMs.length < maxRivalCount) return;
+    peer.rivalsMs = [];
+    this.#components.runtime.report(
+      `two live machines seem to have the identity of ${peer.machine} (a cloned disk?); ` +
+        'the log of its agent says what to do',
+    );
+  }
+
+  #confirm(peer: Peer, nowMs: number, redialInMs: number): void {
     const { runtime } = this.#components;
     const windowMs = confirmWindowOf(peer, nowMs);
     this.#endConfirm(peer);
@@ -193,7 +213,8 @@ export class Neighbours {
     peer.cancelConfirm = runtime.schedule(windowMs, () => {
       this.#lost(peer, peer.kernelSeenMs !== undefined);
     });
-    this.#dial(peer);
+    if (redialInMs > 0) this.#dialLater(peer, redialInMs);
+    else this.#dial(peer);
   }
 
   #endConfirm(peer: Peer): void {
@@ -265,6 +286,7 @@ export class Neighbours {
     for (const link of this.#links.values()) {
       const silentMs = nowMs - link.heardMs;
       const peer = this.#peer(link.peer);
+      if (nowMs - link.upMs > soleLinkMs) peer.refusedCount = 0;
       if (silentMs > linkTimeoutOf(peer, nowMs)) this.cut(link, 'timeout');
     }
     this.#repairDials(nowMs);
@@ -344,11 +366,13 @@ export class Neighbours {
     peer.cancelDial = this.#components.runtime.schedule(delayMs, () => this.#dial(peer));
   }
 
-  /** Our list is looked at soon; changes within a few milliseconds become one announcement. */
+  /** Our list is looked at soon; changes within a short time become one announcement. */
   announceSoon(): void {
     if (this.#isAnnouncing || this.#isStopped) return;
     this.#isAnnouncing = true;
-    this.#components.runtime.schedule(announceDelayMs, () => {
+    const spreadMs = this.#members.length * announceDelayPerMemberMs;
+    const delayMs = Math.min(maxAnnounceDelayMs, Math.max(announceDelayMs, spreadMs));
+    this.#components.runtime.schedule(delayMs, () => {
       this.#isAnnouncing = false;
       this.#announce();
     });

@@ -58,6 +58,22 @@ export interface GossipOptions {
 
 const noLinks: LinksBody = { up: [], able: true, headless: [] };
 
+/** A link as seen from outside. */
+export interface LinkState {
+  readonly id: LinkId;
+  readonly peer: MachineId;
+  readonly isDialler: boolean;
+  /** Monotonic. */
+  readonly upMs: number;
+  /** Whether the peer had our content at its last heartbeat. */
+  readonly isEqual: boolean;
+}
+
+const duplicateText =
+  'another live machine has the identity of this one (a cloned disk?): nothing is started, moved or ' +
+  'removed here until that ends. On the copy, stop the agent, remove identity.json and records.db ' +
+  'from its data folder and join anew; then restart the agent of the other machine';
+
 export class GossipNode {
   readonly map = new RecordMap();
   readonly #runtime: Runtime;
@@ -102,6 +118,7 @@ export class GossipNode {
       monotonic: () => runtime.monotonic(),
       linksBody: () => encodeJson(this.#lastLinks),
       write: (key, { body, schema }, existing) => this.#writeAfter(key, body, schema, existing),
+      onDuplicate: () => this.#foundDuplicate(),
     });
     this.#outbox = new Outbox({
       runtime,
@@ -132,6 +149,7 @@ export class GossipNode {
       publish: (body) => this.#publishLinks(body),
       onLinkUp: (link) => this.#linkIsUp(link),
       onLinkGone: (link) => this.#linkIsGone(link),
+      onDuplicate: () => this.#foundDuplicate(),
     });
   }
 
@@ -431,6 +449,28 @@ export class GossipNode {
 
   guards(): readonly Guard[] {
     return this.#presence.guards;
+  }
+
+  #foundDuplicate(): void {
+    if (!this.#presence.setDuplicate()) return;
+    this.#runtime.report(duplicateText);
+    this.#evaluateSoon();
+  }
+
+  /** Every link, for those who look from outside. */
+  linkStates(): readonly LinkState[] {
+    return [...this.#neighbours.links()].map(({ id, peer, isDialler, upMs }) => ({
+      id,
+      peer,
+      isDialler,
+      upMs,
+      isEqual: this.#repair.isEqual(id),
+    }));
+  }
+
+  /** How many links there should be. */
+  get wantedLinkCount(): number {
+    return this.#neighbours.wantedCount;
   }
 
   /** Machines with which this one holds a link. */

@@ -59,6 +59,11 @@ export class Presence {
     this.#guards.started(monotonicMs, wallMs);
   }
 
+  /** Another live machine has our identity. @returns whether that is news */
+  setDuplicate(): boolean {
+    return this.#guards.setDuplicate();
+  }
+
   /** A peer's content was equal to ours. */
   compared(): void {
     this.#guards.compared();

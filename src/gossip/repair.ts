@@ -26,6 +26,8 @@ interface State {
   readonly peer: MachineId;
   hasCompared: boolean;
   wasEqual: boolean;
+  /** What the last heartbeat said. */
+  isEqual: boolean;
   /** Unequal heartbeats since the last record that was news. */
   quietCount: number;
   /** Unequal heartbeats in a row. */
@@ -58,6 +60,7 @@ export class Repair {
       peer,
       hasCompared: false,
       wasEqual: false,
+      isEqual: false,
       quietCount: 0,
       unequalCount: 0,
       nextMs: Number.NEGATIVE_INFINITY,
@@ -82,6 +85,11 @@ export class Repair {
     return !state.wasEqual;
   }
 
+  /** Whether the peer had our content at its last heartbeat. */
+  isEqual(link: LinkId): boolean {
+    return this.#states.get(link)?.isEqual ?? false;
+  }
+
   /** Compares the content hash of a heartbeat with ours. */
   heartbeat(link: LinkId, hash: Uint8Array): void {
     const { map, monotonic, onEqual, self, send } = this.#components;
@@ -89,7 +97,8 @@ export class Repair {
     if (state === undefined) return;
     const isFirst = !state.hasCompared;
     state.hasCompared = true;
-    if (isEqualBytes(hash, map.hash.total())) {
+    state.isEqual = isEqualBytes(hash, map.hash.total());
+    if (state.isEqual) {
       state.quietCount = 0;
       state.unequalCount = 0;
       state.pauseMs = repairPauseMs;

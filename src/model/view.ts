@@ -25,7 +25,7 @@ import type {
 export type Liveness = 'reachable' | 'headless' | 'unreachable' | 'lost';
 
 /** Reasons for which an agent neither re-places nor removes (its own restarts still work). */
-export type Guard = 'stale' | 'isolated' | 'booting';
+export type Guard = 'stale' | 'isolated' | 'booting' | 'duplicate';
 
 /** What the view is made from, beside the records. */
 export interface ViewContext {

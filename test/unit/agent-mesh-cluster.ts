@@ -48,8 +48,11 @@ export class TestCluster {
     return dir;
   }
 
-  /** Starts an agent on a data directory; members of a cluster gossip at once. */
-  async agent(dir: string): Promise<TestAgent> {
+  /**
+   * Starts an agent on a data directory; members of a cluster gossip at once.
+   * @param isCopy peers do not find it, it finds them: a second machine with the same identity
+   */
+  async agent(dir: string, isCopy = false): Promise<TestAgent> {
     const identity = await loadIdentity(dir);
     const store = await Store.open({ path: join(dir, 'records.db') });
     const reports: string[] = [];
@@ -67,7 +70,7 @@ export class TestCluster {
         onJoin: (body, from) => this.onJoin(body, from),
         report,
       },
-      { host: '127.0.0.1', port: this.#ports.get(identity.machine) ?? 0 },
+      { host: '127.0.0.1', port: isCopy ? 0 : (this.#ports.get(identity.machine) ?? 0) },
     );
     const client = new MeshClient({
       replica,
@@ -78,7 +81,8 @@ export class TestCluster {
         return port === undefined ? undefined : { host: '127.0.0.1', port };
       },
     });
-    this.#ports.set(identity.machine, await server.start());
+    const port = await server.start();
+    if (!isCopy) this.#ports.set(identity.machine, port);
     replica.start(client.dial);
     const agent: TestAgent = {
       identity,

@@ -307,3 +307,24 @@ function greet(
     shakeHands(socket, { signer: as, verify: createVerify(), members }, options, resolve);
   });
 }
+
+test('links, round trips and traffic are seen from outside', async () => {
+  const agents = await cluster.of(3);
+  const [a] = agents as [TestAgent];
+  await until('meshed', () => isMeshed(agents));
+  const status = () => a.replica.gossipStatus();
+  await until('round trips', () => status().links.every((link) => link.roundTripMs !== null));
+  await until('equal', () => status().links.every((link) => link.isEqual));
+  expect(status()).toMatchObject({ wantedLinkCount: 2, isDiskFine: true, self: a.replica.self });
+  expect(status().recordCount).toBeGreaterThanOrEqual(6);
+  for (const link of status().links) {
+    expect(link.roundTripMs).toBeGreaterThan(0);
+    expect(link.sentBytes).toBeGreaterThan(100);
+    expect(link.receivedBytes).toBeGreaterThan(100);
+  }
+  const before = status();
+  await agents[1]?.kill();
+  await until('one link less', () => status().links.length === 1);
+  expect(status().lostLinkCount).toBe(before.lostLinkCount + 1);
+  expect(status().sentBytes).toBeGreaterThanOrEqual(before.sentBytes);
+});

@@ -2,6 +2,7 @@
 import type { Snapshot } from '../../model/snapshot.ts';
 import type { Cli, CommandModule } from '../cli.ts';
 import { collect, exitCode, say } from '../cli.ts';
+import { askLinks, linkHeads, linkObjects, linkRows } from '../machine-links.ts';
 import { formatTable } from '../table.ts';
 import { parseFormat } from '../values.ts';
 
@@ -64,12 +65,19 @@ export const define: CommandModule['define'] = (command, attach) => {
     .command('ls')
     .description('List the machines of the cluster')
     .option('-q, --quiet', 'only names')
+    .option('--links', 'the gossip links of every machine: round-trip times, queues, traffic')
     .option('--format <format>', 'table, or json: one array');
   attach(ls, async (cli) => {
-    const options = ls.opts<{ quiet?: boolean; format?: string }>();
+    const options = ls.opts<{ quiet?: boolean; links?: boolean; format?: string }>();
     const format = parseFormat(options.format);
     const snapshot = await cli.client.snapshot(cli.signal);
     const { stdout } = cli.io;
+    if (options.links) {
+      const links = linkObjects(snapshot, await askLinks(cli, snapshot));
+      if (format === 'json') say(stdout, JSON.stringify(links));
+      else for (const line of formatTable(linkHeads, linkRows(links))) say(stdout, line);
+      return exitCode.ok;
+    }
     if (options.quiet) for (const { name } of snapshot.machines) say(stdout, name);
     else if (format === 'json') say(stdout, JSON.stringify(machineObjects(snapshot)));
     else for (const line of formatTable(machineHeads, machineRows(snapshot))) say(stdout, line);

@@ -3,6 +3,7 @@ import * as http from 'node:http';
 import * as net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ApiServer } from '../../../agent/api.ts';
 import { statusOf } from '../../../agent/api-routes.ts';
@@ -430,3 +431,21 @@ async function leaveSocket(path: string): Promise<void> {
     });
   });
 }
+
+describe('seen from outside', () => {
+  test('metrics are text for Prometheus, on the own socket only', async () => {
+    const server = await serve();
+    const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
+      http.get({ socketPath, path: '/metrics' }, resolve).on('error', reject);
+    });
+    expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+    expect(await text(answer)).toContain('links 1');
+    expect(server).toBeDefined();
+  });
+
+  test('links of this machine are told', async () => {
+    await serve();
+    const status = await connect({ socketPath }).links('m1');
+    expect(status).toMatchObject({ recordCount: 12, links: [{ peer: m2, roundTripMs: 1.25 }] });
+  });
+});

@@ -3,9 +3,11 @@ import type * as http from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { ApiComponents, LocalDocker } from '../../../agent/api.ts';
+import type { ProjectChanges } from '../../../agent/api-routes.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { InfoAnswer, VolumeAnswer } from '../../../src/model/api.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
+import type { GossipStatus } from '../../../src/model/links.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
 import type { MachineView } from '../../../src/model/view.ts';
 import type { WhyAnswer } from '../../../src/model/why.ts';
@@ -54,6 +56,50 @@ export function aSnapshot(changes: Partial<Snapshot> = {}): Snapshot {
   };
 }
 
+/** Calls of a test that is about others. */
+export const unasked: Pick<ProjectChanges, 'operate' | 'rollback' | 'history' | 'definition'> = {
+  operate: () => Promise.reject(new Error('not asked')),
+  rollback: () => Promise.reject(new Error('not asked')),
+  history: () => ({ entries: [] }),
+  definition: () => ({
+    project: { name: '', services: {} },
+    revision: '',
+    scale: {},
+    contentHashes: {},
+  }),
+};
+
+export function aGossipStatus(changes: Partial<GossipStatus> = {}): GossipStatus {
+  return {
+    self: m1,
+    recordCount: 12,
+    wantedLinkCount: 1,
+    links: [
+      {
+        peer: m2,
+        isDialler: true,
+        upForMs: 90_500,
+        roundTripMs: 1.25,
+        isEqual: true,
+        queuedBytes: 0,
+        sentBytes: 1234,
+        receivedBytes: 2_345_678,
+        sentFrames: 10,
+        receivedFrames: 20,
+      },
+    ],
+    // Keys are machine ids.
+    liveness: { [m1]: 'reachable', [m2]: 'reachable' } as GossipStatus['liveness'],
+    guards: [],
+    sentBytes: 1234,
+    receivedBytes: 2_345_678,
+    lostLinkCount: 3,
+    undurableCount: 0,
+    isDiskFine: true,
+    ...changes,
+  };
+}
+
 export interface FakeAgent {
   readonly components: ApiComponents;
   readonly calls: unknown[];
@@ -98,6 +144,8 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
         if (agent.hasCluster) return agent.snapshot;
         throw new TscError('E_CLUSTER_NONE', 'no cluster', { hint: 'init' });
       },
+      gossipStatus: () => aGossipStatus(),
+      metrics: () => 'tsc_compose_links 1\n',
       why: (project, request) => {
         agent.calls.push(['why', project, request]);
         return aWhyAnswer(project, request.service);
@@ -123,6 +171,7 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
       projects: () =>
         agent.hasCluster
           ? {
+              ...unasked,
               up: async (project, request) => {
                 agent.calls.push(['up', project, request.services]);
                 return {

@@ -8,6 +8,7 @@ import { dryRunLines } from '../../../src/cli/dry-run.ts';
 import { failureLines } from '../../../src/cli/failures.ts';
 import { humanDuration } from '../../../src/cli/human-time.ts';
 import { FrameReader, LineReader, logPrefix } from '../../../src/cli/log-frames.ts';
+import { linkObjects, linkRows } from '../../../src/cli/machine-links.ts';
 import {
   type PsFilter,
   psContainers,
@@ -21,7 +22,7 @@ import { formatTable } from '../../../src/cli/table.ts';
 import { parseCount, parseFormat, parseScale } from '../../../src/cli/values.ts';
 import type { Project } from '../../../src/model/project.ts';
 import { parseXPort } from '../../../src/render/x-ports.ts';
-import { aMachine, aSnapshot, m1, m2 } from '../api/fakes.ts';
+import { aGossipStatus, aMachine, aSnapshot, m1, m2 } from '../api/fakes.ts';
 import { aContainer, aProject, aService } from './builders.ts';
 
 const second = 1000;
@@ -528,4 +529,18 @@ describe('values of flags', () => {
     expect(parseFormat('json')).toBe('json');
     expect(() => parseFormat('xml')).toThrow('"xml"');
   });
+});
+
+test('machine ls --links: a line a link, and one for a machine that does not answer', () => {
+  const snapshot = aSnapshot();
+  const lines = linkObjects(snapshot, [
+    { machine: m1, status: aGossipStatus() },
+    { machine: m2, problem: 'unreachable' },
+  ]);
+  expect(linkRows(lines)).toEqual([
+    ['m1', 'm2', '1.3ms', '1m30s', 'equal', '0B', '1.2kB', '2.3MB'],
+    ['m2', '(unreachable)', '', '', '', '', '', ''],
+  ]);
+  const none = linkObjects(snapshot, [{ machine: m1, status: aGossipStatus({ links: [] }) }]);
+  expect(none).toMatchObject([{ problem: 'no link', wantedLinkCount: 1 }]);
 });
