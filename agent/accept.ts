@@ -12,10 +12,13 @@ import { TscError } from '../src/lib/errors.ts';
 import type { Plan } from '../src/model/action.ts';
 import type {
   ChangeAnswer,
+  DefinitionAnswer,
   DownRequest,
+  HistoryAnswer,
   OperateAnswer,
   OperateRequest,
   PlannedStep,
+  RollbackRequest,
   ScaleRequest,
   UpAnswer,
   UpRequest,
@@ -33,12 +36,22 @@ import type { AcceptedUp, AcceptFacts } from '../src/plan/accept.ts';
 import { acceptDown, acceptScale, acceptUp } from '../src/plan/accept.ts';
 import { pathsToLookFor } from '../src/plan/bind-pins.ts';
 import { changeId } from '../src/plan/conflict.ts';
+import { definitionOf } from '../src/plan/definition.ts';
 import { foresee } from '../src/plan/foresee.ts';
+import {
+  historyEntries,
+  historyKey,
+  historyOf,
+  rollbackRequest,
+  rollbackTarget,
+  unreferenced,
+} from '../src/plan/history.ts';
 import { acceptOperation } from '../src/plan/operate.ts';
 import { placeable, refusal } from '../src/plan/place.ts';
 import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
 import { caddyfileOf, expandCaddyfile, readAdapted } from '../src/render/x-caddy.ts';
 import { buildView } from '../src/view/build-view.ts';
+import { isPointer } from '../src/view/record-checks.ts';
 import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
 import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
@@ -174,6 +187,43 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
     });
   }
 
+  rollback(project: string, request: RollbackRequest): Promise<UpAnswer> {
+    return this.#oneAtATime(project, async () => {
+      await this.#settled();
+      const { replica, newId, log } = this.#components;
+      const view = this.#view();
+      const found = view.projects.get(project);
+      if (found?.pointer === undefined) throw unknownProject(project);
+      const target = rollbackTarget(replica, found, request.to);
+      const { request: back, images } = rollbackRequest(replica, project, target);
+      const { user } = request;
+      // A tag is not resolved anew: it meant something then, and that is what is asked for.
+      const accepted = acceptUp(
+        view,
+        { ...back, ...(user === undefined ? {} : { user }) },
+        { ...this.#facts(view), images, newId, isRollback: true },
+      );
+      const notes = [`back to revision ${target.revision}`, ...accepted.notes];
+      if (request.isDryRun) return this.#dryRun(view, project, accepted, notes);
+      const pointerHlc = await this.#write(project, accepted);
+      log.info('went back to an earlier revision', { project, revision: target.revision });
+      const storedOnCount = await this.#stored(view, recordKey.pointer(project), pointerHlc);
+      return { ...answerOf(view, accepted), notes, pointerHlc, storedOnCount };
+    });
+  }
+
+  history(project: string): HistoryAnswer {
+    const entries = historyEntries(this.#components.replica, project);
+    if (entries.length === 0) throw unknownProject(project);
+    return { entries };
+  }
+
+  definition(project: string): DefinitionAnswer {
+    const found = this.#view().projects.get(project);
+    if (found?.pointer === undefined) throw unknownProject(project);
+    return definitionOf(found);
+  }
+
   /** An agent that has just started may not know yet what the others have: see the guards. */
   async #settled(signal?: AbortSignal): Promise<void> {
     for (;;) {
@@ -280,7 +330,12 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
     const { replica } = this.#components;
     const { hash, record } = accepted.revision;
     const revisionKey = recordKey.revision(project, hash);
-    if ((replica.get(revisionKey)?.value ?? null) === null) {
+    const before = replica.get(recordKey.pointer(project));
+    // Written anew when it is not in force: nobody may drop it as old while this change is on its way.
+    const isInForce =
+      isPointer(before?.value) &&
+      Object.values(before.value.services).some(({ revision }) => revision === hash);
+    if (!isInForce || (replica.get(revisionKey)?.value ?? null) === null) {
       await replica.write(revisionKey, record);
     }
     const parent = this.#view().projects.get(project)?.pointerHlc ?? null;
@@ -292,7 +347,27 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
     const { hlc } = await replica.write(recordKey.pointer(project), accepted.pointer);
     for (const key of accepted.operationsToClear) await this.#clear(key);
     for (const { key, value } of accepted.operationsToWrite) await replica.write(key, value);
+    await this.#remember(project, [before, replica.get(recordKey.pointer(project))]).catch(
+      (error: unknown) => {
+        // The change is accepted; only its past could not be written down.
+        this.#components.log.warn('the history could not be written', { project, error });
+      },
+    );
     return hlc;
+  }
+
+  /** Notes the changes for `history`, and drops what is too old for it. */
+  async #remember(project: string, changes: readonly (Entry | undefined)[]): Promise<void> {
+    const { replica, log } = this.#components;
+    for (const change of changes) {
+      if (change === undefined || !isPointer(change.value)) continue;
+      const key = historyKey(project, change.hlc);
+      if ((replica.get(key)?.value ?? null) !== null) continue;
+      await replica.write(key, historyOf(change.value, change.hlc));
+    }
+    const dropped = unreferenced(replica, this.#view());
+    for (const key of dropped) await replica.write(key, null);
+    if (dropped.length > 0) log.info('dropped records of the past', { count: dropped.length });
   }
 
   /** What each machine would do if the change were written now. */

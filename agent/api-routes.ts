@@ -6,16 +6,19 @@
 import { TscError } from '../src/lib/errors.ts';
 import type {
   ChangeAnswer,
+  DefinitionAnswer,
   DownRequest,
   FactsAnswer,
   HereAnswer,
   HereRequest,
+  HistoryAnswer,
   InfoAnswer,
   InitRequest,
   JoinRequest,
   OperateAnswer,
   OperateRequest,
   RegistryCredentials,
+  RollbackRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -33,6 +36,9 @@ export interface ProjectChanges {
   down(project: string, request: DownRequest): Promise<ChangeAnswer>;
   scale(project: string, request: ScaleRequest): Promise<ChangeAnswer>;
   operate(project: string, request: OperateRequest): Promise<OperateAnswer>;
+  rollback(project: string, request: RollbackRequest): Promise<UpAnswer>;
+  history(project: string): HistoryAnswer;
+  definition(project: string): DefinitionAnswer;
 }
 
 /** What gives data another home; agent/volume-moves.ts. */
@@ -166,6 +172,25 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
     },
     {
       method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/rollback$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''], body }) =>
+        projects().rollback(projectName(project), rollbackRequest(body)),
+    },
+    {
+      method: 'GET',
+      pattern: /^\/v1\/projects\/([^/]+)\/history$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''] }) => projects().history(projectName(project)),
+    },
+    {
+      method: 'GET',
+      pattern: /^\/v1\/projects\/([^/]+)\/definition$/,
+      isForPeers: false,
+      handle: ({ parameters: [project = ''] }) => projects().definition(projectName(project)),
+    },
+    {
+      method: 'POST',
       pattern: /^\/v1\/cluster\/init$/,
       isForPeers: false,
       handle: ({ body }) => components.cluster.init(initRequest(body)),
@@ -240,6 +265,7 @@ function upRequest(name: string, body: unknown): UpRequest {
     isDryRun: flag(fields, 'isDryRun'),
     forceRecreate: flag(fields, 'forceRecreate'),
     retryHook: fields.retryHook === true,
+    ...(fields.noRollback === true ? { noRollback: true } : {}),
     contents: texts(fields, 'contents'),
     workingDir: text(fields, 'workingDir'),
     composeFiles: strings(fields, 'composeFiles'),
@@ -285,6 +311,17 @@ function downRequest(body: unknown): DownRequest {
   const fields = fieldsOf(body);
   const { user } = fields;
   return { volumes: flag(fields, 'volumes'), ...(typeof user === 'string' ? { user } : {}) };
+}
+
+function rollbackRequest(body: unknown): RollbackRequest {
+  const fields = fieldsOf(body);
+  const { to, user } = fields;
+  if (to !== undefined && typeof to !== 'string') throw bad('"to" must be a string');
+  return {
+    isDryRun: flag(fields, 'isDryRun'),
+    ...(to === undefined ? {} : { to }),
+    ...(typeof user === 'string' ? { user } : {}),
+  };
 }
 
 function scaleRequest(body: unknown): ScaleRequest {

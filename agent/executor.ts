@@ -177,11 +177,12 @@ export class Executor {
     start: async ({ containerId, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
-      observer.setDraining(containerId, false);
       await this.#thenLook(containerId, async () => {
         await engine.start(containerId);
         await this.#postStart(containerId);
       });
+      // Only now: one that has ended and is not draining would look as if it had ended by itself.
+      observer.setDraining(containerId, false);
     },
 
     restart: async ({ containerId, graceMs, restarts }) => {

@@ -337,11 +337,16 @@ export class Observer {
     if (record.state !== 'running') return { ready: false, checkAgainAtMs: undefined };
     const spec = this.#specOf(record);
     if (spec === undefined) return this.#readinessWithoutSpec(id, record, tracked);
-    const { state, health, startedMs } = record;
+    const { state, health, startedMs, restarts } = record;
+    // What was ready in this run stays it when the file names other ports: nothing was restarted.
+    const before = this.#previous(id);
+    if (before?.ready === true && before.startedMs === startedMs && health === 'none') {
+      tracked.openSinceStartMs = startedMs;
+    }
     const openPorts = tracked.openSinceStartMs === startedMs;
     const ports = record.health === 'none' ? probePortsOf(spec) : [];
     if (ports.length > 0 && !openPorts) this.#probe(id, record, tracked, ports);
-    const facts = { state, health, startedMs, openPorts };
+    const facts = { state, health, startedMs, openPorts, restarts };
     const readiness = isReady(spec, facts, this.#components.now());
     if (readiness.warning !== undefined && tracked.warnedOfStartMs !== startedMs) {
       tracked.warnedOfStartMs = startedMs;

@@ -56,6 +56,21 @@ export const commandTable: readonly CommandEntry[] = [
     'Explain a service or a container: where, why there, what it waits for',
     () => import('./commands/why.ts'),
   ),
+  entry(
+    'rollback',
+    'Go back to an earlier revision of the project',
+    () => import('./commands/rollback.ts'),
+  ),
+  entry(
+    'history',
+    'List the changes of the project and how they ended',
+    () => import('./commands/history.ts'),
+  ),
+  entry(
+    'diff',
+    'Show what up would change, by service and key',
+    () => import('./commands/diff.ts'),
+  ),
   entry('config', 'Print the project as it was understood', () => import('./commands/config.ts'), [
     'convert',
   ]),

@@ -3,6 +3,7 @@
  * the machine. Pure: the caller prints.
  */
 import type { MachineId } from '../model/ids.ts';
+import type { VerdictRecord } from '../model/record.ts';
 import type { ServiceSnapshot, Snapshot } from '../model/snapshot.ts';
 import type { ContainerView } from '../model/view.ts';
 import { conflictLines } from '../plan/conflict.ts';
@@ -38,8 +39,41 @@ export function psNotes(snapshot: Snapshot, project: string): readonly string[] 
   const conflicts = snapshot.projects.find(({ name }) => name === project)?.conflicts ?? [];
   return [
     ...waitingNotes(snapshot, project),
+    ...verdictNotes(snapshot, project),
     ...conflicts.flatMap((lost) => conflictLines(project, lost, names)),
   ];
+}
+
+/** Rollouts that did not end well, and what is in force now. */
+function verdictNotes(snapshot: Snapshot, project: string): readonly string[] {
+  const services = snapshot.projects.find(({ name }) => name === project)?.services ?? [];
+  return services.flatMap((service) => {
+    const { name, takenBack, verdict, revision = '' } = service;
+    // A first deploy that came up after all has nothing left to say.
+    const isPaused = verdict?.result === 'paused' && !isAllReady(snapshot, project, service);
+    const now = isPaused ? [`${name}: the update has stopped: ${whyOf(verdict)}`] : [];
+    if (takenBack === undefined) return now;
+    const why = whyOf(takenBack.verdict);
+    return [
+      `${name}: the update failed (${why}) and was rolled back to revision ${revision}`,
+      ...now,
+    ];
+  });
+}
+
+function isAllReady(
+  { containers }: Snapshot,
+  project: string,
+  { name, hash, wantedCount }: ServiceSnapshot,
+): boolean {
+  const ready = containers.filter(
+    (one) => one.project === project && one.service === name && one.hash === hash && one.ready,
+  );
+  return ready.length >= wantedCount;
+}
+
+function whyOf({ failure }: VerdictRecord): string {
+  return failure?.why ?? 'a replica failed';
 }
 
 /** Slots that wait, and for what: "data-1 is held: …". */

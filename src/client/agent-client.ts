@@ -7,13 +7,16 @@ import type Dockerode from 'dockerode';
 import { TscError } from '../lib/errors.ts';
 import type {
   ChangeAnswer,
+  DefinitionAnswer,
   DownRequest,
   HereAnswer,
+  HistoryAnswer,
   InfoAnswer,
   InitRequest,
   JoinRequest,
   OperateAnswer,
   OperateRequest,
+  RollbackRequest,
   ScaleRequest,
   TokenAnswer,
   UpAnswer,
@@ -115,6 +118,23 @@ export class AgentClient {
   operate(project: string, request: OperateRequest, signal?: AbortSignal): Promise<OperateAnswer> {
     const path = `/v1/projects/${encodeURIComponent(project)}/operate`;
     return this.#post<OperateAnswer>(path, request, signal);
+  }
+
+  /** Goes back to an earlier revision. */
+  rollback(project: string, request: RollbackRequest, signal?: AbortSignal): Promise<UpAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/rollback`;
+    return this.#post<UpAnswer>(path, request, signal);
+  }
+
+  /** The last changes of a project, newest first. */
+  history(project: string, signal?: AbortSignal): Promise<HistoryAnswer> {
+    return this.#get<HistoryAnswer>(`/v1/projects/${encodeURIComponent(project)}/history`, signal);
+  }
+
+  /** The definition of a project that is in force. */
+  definition(project: string, signal?: AbortSignal): Promise<DefinitionAnswer> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/definition`;
+    return this.#get<DefinitionAnswer>(path, signal);
   }
 
   init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {

@@ -8,7 +8,7 @@ import { type ErrorCode, type Place, TscError } from '../lib/errors.ts';
 import { FaultAt } from './fault.ts';
 import { maxFileBytes, maxPorts, tooLarge } from './limits.ts';
 import type { KeyPath } from './value.ts';
-import type { Located, SourceFile } from './yaml-source.ts';
+import { type Located, type ParsedText, parseText, type SourceFile } from './yaml-source.ts';
 
 /** Reads files for the loader, which itself touches no disk. Paths are absolute. */
 export interface ProjectReader {
@@ -39,6 +39,7 @@ export class LoadContext implements Positions {
   readonly #sources: SourceFile[] = [];
   #stdin: string | undefined;
   #portCount = 0;
+  readonly #parsed = new Map<string, ParsedText>();
   /** What is being read, or was last. */
   #lastFile: string | undefined;
 
@@ -54,6 +55,15 @@ export class LoadContext implements Positions {
     if (this.#portCount > maxPorts) {
       throw tooLarge(`the ranges under ports have more than ${maxPorts} ports`);
     }
+  }
+
+  /** The syntax tree of a text: the name of a project is looked for before its files are loaded. */
+  parse(text: string, file?: string): ParsedText {
+    const known = this.#parsed.get(text);
+    if (known !== undefined) return known;
+    const parsed = parseText(text, file);
+    this.#parsed.set(text, parsed);
+    return parsed;
   }
 
   /** Each distinct warning is given once. */

@@ -100,7 +100,8 @@ export class Loader {
   #parse(file: string): SourceFile {
     const known = this.#parsed.get(file);
     if (known !== undefined) return known;
-    const source = parseSource(file, this.context.readText(file));
+    const text = this.context.readText(file);
+    const source = parseSource(file, text, this.context.parse(text, file));
     this.#parsed.set(file, source);
     this.context.addSource(source);
     return source;

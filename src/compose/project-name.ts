@@ -3,7 +3,7 @@
  * one, else the directory. The first two must be normal already, the others are made so.
  */
 import { posix } from 'node:path';
-import { isMap, isScalar, parseAllDocuments } from 'yaml';
+import { type Document, isMap, isScalar } from 'yaml';
 import { TscError } from '../lib/errors.ts';
 import { type Environment, LoadContext } from './context.ts';
 import { lookupIn } from './environment.ts';
@@ -43,7 +43,7 @@ export interface NameOptions {
 export function findProjectName(options: NameOptions, context: LoadContext): string {
   const imposed = options.given || options.environment.COMPOSE_PROJECT_NAME;
   if (imposed) return requireNormalName(imposed);
-  const declared = options.texts.map(declaredNames);
+  const declared = options.texts.map((text) => declaredNames(text, context));
   const written = declared.flat().findLast((name) => name !== '') ?? '';
   const lookup = lookupIn(options.environment);
   const interpolated = options.interpolates
@@ -71,16 +71,14 @@ function directoryName(directory: string, context: LoadContext): string {
  * The `name:` of each document of a file, as far as the file can be read. Nothing is reported
  * here: what is wrong with the file is found when it is loaded.
  */
-function declaredNames(text: string): string[] {
+function declaredNames(text: string, context: LoadContext): string[] {
   if (!/(^|[\n{,"' ])name["']?[ \t]*:/.test(text)) return [];
-  const documents = parseAllDocuments(text, {
-    schema: 'failsafe',
-    resolveKnownTags: false,
-    uniqueKeys: false,
-    prettyErrors: false,
-    logLevel: 'silent',
-  });
-  if (!Array.isArray(documents)) return [];
+  let documents: readonly Document[] = [];
+  try {
+    ({ documents } = context.parse(text));
+  } catch (error) {
+    if (!(error instanceof TscError)) throw error;
+  }
   const names: string[] = [];
   for (const document of documents) {
     if (document.errors.length > 0) break;

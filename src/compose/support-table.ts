@@ -179,28 +179,30 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
       ...honoured,
     ],
   ],
-  ['services.*.deploy.update_config', 'members'],
-  ...each('services.*.deploy.update_config', 'parallelism delay order monitor'),
+  ...each('services.*.deploy', 'update_config rollback_config', 'members'),
+  ...each('services.*.deploy.update_config', 'parallelism delay order monitor max_failure_ratio'),
   [
     'services.*.deploy.update_config.failure_action',
-    [
-      ...translated(
-        'a rollout that fails pauses; up of the earlier file goes back',
-        oneOf('rollback'),
-      ),
-      ...honoured,
-    ],
+    only(oneOf('pause', 'continue', 'rollback'), 'only pause, continue and rollback'),
   ],
+  ...each('services.*.deploy.rollback_config', 'parallelism delay order monitor max_failure_ratio'),
   [
-    'services.*.deploy.update_config.max_failure_ratio',
-    [
-      ...translated('a rollout pauses at the first replica that fails', (value) => value !== 0),
-      ...honoured,
-    ],
+    'services.*.deploy.rollback_config.failure_action',
+    only(oneOf('pause', 'continue'), 'a rollback that fails pauses: use pause or continue'),
   ],
   [
     'services.*.deploy.mode',
-    only(oneOf('replicated', 'global'), 'jobs are not carried out yet: use replicated or global'),
+    only(
+      oneOf('replicated', 'global', 'replicated-job', 'global-job'),
+      'only replicated, global, replicated-job and global-job',
+    ),
+  ],
+  [
+    'services.*.deploy.x-max-concurrent',
+    only(
+      (value) => typeof value === 'number' && Number.isInteger(value) && value > 0,
+      'the number of runs of a job that may go on at a time: 1 or more',
+    ),
   ],
   ['services.*.deploy.resources', 'members'],
   ['services.*.deploy.resources.limits', honoured],
@@ -221,10 +223,6 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
     'constraints preferences max_replicas_per_node',
     refused('use x-machines to say which machines a service may run on'),
   ),
-  [
-    'services.*.deploy.rollback_config',
-    refused('a rollback goes by update_config; leave this out'),
-  ],
 
   // Read by programs for one machine, before or beside the cluster.
   [

@@ -47,8 +47,17 @@ export interface Located {
   readonly depth: number;
 }
 
-/** Parses all documents of a file. */
-export function parseSource(file: string, text: string): SourceFile {
+/** The syntax tree of a text. */
+export interface ParsedText {
+  readonly documents: readonly Document[];
+  readonly lines: LineCounter;
+}
+
+/**
+ * Parses a text, without looking at what it says.
+ * @throws E_COMPOSE_TOO_LARGE
+ */
+export function parseText(text: string, file?: string): ParsedText {
   const lines = new LineCounter();
   const composer = new Composer({
     schema: 'failsafe',
@@ -59,7 +68,15 @@ export function parseSource(file: string, text: string): SourceFile {
     logLevel: 'silent',
     lineCounter: lines,
   });
-  const documents: Document[] = [...composer.compose(countedTokens(file, text, lines))];
+  return { documents: [...composer.compose(countedTokens(text, lines, file))], lines };
+}
+
+/** Reads all documents of a file. */
+export function parseSource(
+  file: string,
+  text: string,
+  { documents, lines }: ParsedText = parseText(text, file),
+): SourceFile {
   const source = new Source(file, text, lines);
   return {
     file,
@@ -79,7 +96,11 @@ export function parseSource(file: string, text: string): SourceFile {
 }
 
 /** What the YAML parser reads, as long as it is not too much: the tree is far larger than the text. */
-function* countedTokens(file: string, text: string, lines: LineCounter): Generator<CST.Token> {
+function* countedTokens(
+  text: string,
+  lines: LineCounter,
+  file: string | undefined,
+): Generator<CST.Token> {
   const parser = new Parser(lines.addNewLine);
   lines.addNewLine(0);
   let count = 0;

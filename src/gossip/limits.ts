@@ -110,6 +110,13 @@ export const repairDialCount = 2;
 
 // Announcements of links
 
+/**
+ * Changes within 5 ms become one announcement; 0.1 ms more for every member, up to 100 ms: each is
+ * flooded to all, and when a large cluster starts all machines link with all neighbours at once.
+ */
+export const announceDelayMs = 5;
+export const announceDelayPerMemberMs = 0.1;
+export const maxAnnounceDelayMs = 100;
 /** Bucket of 4 announcements, refilled one per max(2 s, members/50 s). */
 export const announceBurst = 4;
 export const announceRefillMs = 2000;

@@ -8,6 +8,8 @@
 import type { MachineId } from '../model/ids.ts';
 import {
   announceBurst,
+  announceDelayMs,
+  announceDelayPerMemberMs,
   announcePerMemberMs,
   announceRefillMs,
   confirmRedialMs,
@@ -15,6 +17,7 @@ import {
   extraLinkMs,
   fullMeshCount,
   hostileBanMs,
+  maxAnnounceDelayMs,
   maxRedialMs,
   maxRivalCount,
   redialMs,
@@ -38,8 +41,6 @@ import type { Leaving, LinksBody } from './liveness.ts';
 import { neighboursOf } from './overlay.ts';
 import type { CloseReason, DialFailure, LinkId, Runtime } from './runtime.ts';
 
-/** Announcements within this time become one. */
-const announceDelayMs = 5;
 /** How deep the bucket may go into debt when an announcement restores reachability. */
 const announceDebt = 8;
 
@@ -365,11 +366,13 @@ export class Neighbours {
     peer.cancelDial = this.#components.runtime.schedule(delayMs, () => this.#dial(peer));
   }
 
-  /** Our list is looked at soon; changes within a few milliseconds become one announcement. */
+  /** Our list is looked at soon; changes within a short time become one announcement. */
   announceSoon(): void {
     if (this.#isAnnouncing || this.#isStopped) return;
     this.#isAnnouncing = true;
-    this.#components.runtime.schedule(announceDelayMs, () => {
+    const spreadMs = this.#members.length * announceDelayPerMemberMs;
+    const delayMs = Math.min(maxAnnounceDelayMs, Math.max(announceDelayMs, spreadMs));
+    this.#components.runtime.schedule(delayMs, () => {
       this.#isAnnouncing = false;
       this.#announce();
     });

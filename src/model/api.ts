@@ -3,6 +3,7 @@ import type { Place } from '../lib/errors.ts';
 import type { Action } from './action.ts';
 import type { MachineId } from './ids.ts';
 import type { Project } from './project.ts';
+import type { VerdictRecord } from './record.ts';
 
 export interface UpRequest {
   readonly project: Project;
@@ -96,6 +97,46 @@ export interface PlannedReplica {
   /** Least number of ready replicas of the service during the step. */
   readonly leastReady: number;
   readonly wanted: number;
+}
+
+/** `rollback`: answered like `up`. */
+export interface RollbackRequest {
+  /** A revision or the beginning of one; without it the last that differs and did not fail. */
+  readonly to?: string;
+  readonly isDryRun: boolean;
+  readonly user?: string;
+}
+
+/** Newest first. */
+export interface HistoryAnswer {
+  readonly entries: readonly HistoryEntry[];
+}
+
+/** One change of a project. */
+export interface HistoryEntry {
+  readonly revision: string;
+  readonly atMs: number;
+  readonly author: { readonly machine: MachineId; readonly user?: string };
+  readonly act: 'up' | 'rollback';
+  readonly isCurrent: boolean;
+  readonly services: readonly {
+    readonly name: string;
+    readonly revision: string;
+    /** Its containers were changed by this. */
+    readonly isChanged: boolean;
+    /** Absent while the rollout runs, and for changes that were replaced before they ended. */
+    readonly verdict?: VerdictRecord;
+  }[];
+}
+
+/** What is in force now, for `diff`. */
+export interface DefinitionAnswer {
+  /** Definitions as they were accepted; replica counts set since are in `scale`. */
+  readonly project: Project;
+  readonly revision: string;
+  readonly scale: Readonly<Record<string, number>>;
+  /** Content of secrets and configs as hashes, under "secret/<name>" or "config/<name>". */
+  readonly contentHashes: Readonly<Record<string, string>>;
 }
 
 export interface DownRequest {

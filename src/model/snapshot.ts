@@ -65,6 +65,8 @@ export interface ServiceSnapshot {
   readonly takenBack?: TakenBack;
   /** Slots that ran to their end, also those whose container is gone. */
   readonly doneSlots?: readonly string[];
+  /** Services that its first start waits for. */
+  readonly dependsOn?: readonly string[];
   /** Its replicas are there only when they have completed. */
   readonly isJob?: boolean;
   /** How long the file wants its replicas watched after their start. */

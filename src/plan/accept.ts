@@ -98,6 +98,7 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
       ...(before?.pointer?.volumes ?? before?.tombstone?.volumes),
     },
     owners: ownersOf(view),
+    keepsPins: facts.isRollback === true,
   });
   const record = revisionRecord(project, request, facts);
   const revisionHash = shortHash(canonicalJson(record));
@@ -188,7 +189,11 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     operationsToWrite,
     changed,
     orphans,
-    notes: [...conflictNotes(view, before), ...allocation.notes],
+    notes: [
+      ...conflictNotes(view, before),
+      ...allocation.notes,
+      ...loggingNotes(before, project, selected),
+    ],
   };
 }
 
@@ -203,6 +208,18 @@ function conflictNotes(view: View, before: ProjectView | undefined): readonly st
   return (before?.conflicts ?? []).flatMap((lost) =>
     conflictLines(before?.name ?? '', lost, names),
   );
+}
+
+/** Said when a project comes up for the first time: the engine itself would keep logs without end. */
+function loggingNotes(
+  before: ProjectView | undefined,
+  project: Project,
+  selected: readonly string[],
+): readonly string[] {
+  if (before?.pointer !== undefined) return [];
+  const names = selected.filter((name) => project.services[name]?.logging === undefined);
+  if (names.length === 0) return [];
+  return [`without logging: a container keeps the last 30 MB of its log (${names.join(', ')})`];
 }
 
 /** `--scale` becomes part of the definition: the revision says by itself what is wanted. */

@@ -37,6 +37,8 @@ export interface AllocationInput {
   /** Engine names of volumes whose machine is known. */
   readonly volumes: Readonly<Record<string, MachineId>>;
   readonly owners: Owners;
+  /** Going back: who has a service's files has them still, wherever the command runs. */
+  readonly keepsPins?: boolean;
 }
 
 export interface Allocation {
@@ -88,6 +90,11 @@ function pinServices(view: View, input: AllocationInput, notes: string[]): Pins 
   const paths = new Map<string, PathPlaces>();
   for (const name of input.selected) {
     const spec = input.project.services[name] ?? {};
+    if (input.keepsPins === true) {
+      const kept = view.projects.get(input.project.name)?.services.get(name)?.pinned;
+      if (kept !== undefined) pinned.set(name, kept);
+      continue;
+    }
     const pins = bindPinsOf(view, name, spec, input);
     notes.push(...pins.notes);
     if (pins.pinned !== undefined) pinned.set(name, pins.pinned);

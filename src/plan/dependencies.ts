@@ -54,11 +54,13 @@ function waitFor(
   const current = containersOf(input, service).filter(
     (container) => container.hash === service.hash,
   );
+  // What is known to be done may have no container any more.
   const has = (slot: Slot, isMet: (container: ContainerView) => boolean): boolean =>
+    service.done?.has(slot) === true ||
     current.some((container) => container.slot === slot && isMet(container));
   switch (condition) {
     case 'service_started':
-      return current.some((container) => container.startedMs > 0)
+      return current.some((container) => container.startedMs > 0) || service.done !== undefined
         ? undefined
         : `waits for ${name} to start`;
     case 'service_healthy': {

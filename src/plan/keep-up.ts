@@ -6,11 +6,17 @@
  */
 import type { ContainerView, ServiceView, View } from '../model/view.ts';
 import { containersOfSlot } from '../view/endpoints.ts';
-import { companionOf, graceMsOf, lastingName, restartPolicyOf } from '../view/service-spec.ts';
+import {
+  companionOf,
+  graceMsOf,
+  isRunOnce,
+  lastingName,
+  restartPolicyOf,
+} from '../view/service-spec.ts';
 import { isAlive } from './leave.ts';
 import { operationGraceMs, restartAtMsOf, startAtMsOf } from './operations.ts';
 import { reportFailure, reportTrouble } from './report-failure.ts';
-import { decideRestart, restartDelayMs } from './restart.ts';
+import { decideRestart, isEndedByMachine, restartDelayMs } from './restart.ts';
 import { type Steps, subject } from './steps.ts';
 
 export interface KeepInput {
@@ -26,6 +32,8 @@ export interface KeepInput {
 /** Decides the next step for the one container that a slot keeps. */
 export function keepUp(input: KeepInput, container: ContainerView): void {
   const { steps } = input;
+  // Its state is the work's, not its own: a restart lets it end first.
+  if (steps.isBusy(subject.container(container.id))) return;
   giveLastingName(input, container);
   switch (container.state) {
     case 'created':
@@ -119,7 +127,7 @@ function startAgain(input: KeepInput, container: ContainerView): void {
     return;
   }
   const policy = restartPolicyOf(service.spec);
-  const decision = decideRestart(policy, container, steps.local.bootedAtMs);
+  const decision = decideRestart(policy, container, wasEndedByMachine(service, container, steps));
   switch (decision.type) {
     case 'done':
       return;
@@ -141,6 +149,19 @@ function startAgain(input: KeepInput, container: ContainerView): void {
       return;
     }
   }
+}
+
+/** Whether its end says nothing about what it does. */
+export function wasEndedByMachine(
+  service: ServiceView,
+  container: ContainerView,
+  { local }: Steps,
+): boolean {
+  const isKnownDone = (service.done?.get(container.slot) ?? -1) >= container.finishedMs;
+  return isEndedByMachine(
+    { ...container, isRunOnce: isRunOnce(service), isKnownDone },
+    { bootedAtMs: local.bootedAtMs, engineAway: local.engineAway },
+  );
 }
 
 /** A container that joined another's network namespace keeps the old one when that is restarted. */

@@ -35,8 +35,12 @@ export const verdictMonitorMs = 5_000;
 export const retiredKeepMs = 24 * 60 * 60 * 1_000;
 /** 30 s: beside what its health check needs, a container may take so long to become ready. */
 export const readyMarginMs = 30_000;
+/** 15 s: an engine that is told to end may end its containers so long before its connections. */
+export const engineLeavesMs = 15_000;
 /** 10: revisions that `history` lists and `rollback` can go back to, per project. */
 export const keptRevisionCount = 10;
+/** 1 h: a record that nothing refers to yet may belong to a change that is on its way. */
+export const unreferencedKeepMs = 60 * 60 * 1_000;
 
 /**
  * The decisions of this code; agents use the lowest version among the members. 2: verdicts are

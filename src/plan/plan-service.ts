@@ -10,12 +10,12 @@
 import type { Slot } from '../model/ids.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
-import { companionOf, graceMsOf } from '../view/service-spec.ts';
+import { companionOf, graceMsOf, isRunOnce, restartPolicyOf } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
 import { dependencyWait, unmetDependency } from './dependencies.ts';
-import { companionContainer, keepUp } from './keep-up.ts';
+import { companionContainer, keepUp, wasEndedByMachine } from './keep-up.ts';
 import { isAlive, removeStep } from './leave.ts';
-import { failureRetryMs, surplusSettleMs } from './limits.ts';
+import { engineLeavesMs, failureRetryMs, surplusSettleMs } from './limits.ts';
 import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
 import { hookWait, planHook } from './pre-deploy.ts';
@@ -127,21 +127,22 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
     else if (old.some((copy) => copy.hash !== service.hash)) replace(input, slot, old);
     return;
   }
-  if (isDone(service, kept)) recordDone(steps, service, kept);
-  const isInTheWay = !isAlive(kept) && !isStartFirst(service) && old.some(isAlive);
-  if (isInTheWay) {
-    steps.wait(kept, 'waits until the container that took its place has ended');
-  } else {
-    const isRestartTurn = hasRestartTurn(input, slot);
-    const startWait = (): string | undefined => unmetDependency(input, service);
-    keepUp({ view, service, steps, isRestartTurn, startWait }, kept);
+  if (isResting(kept) && old.some(isAlive)) {
+    replace(input, slot, old, kept);
+    return;
   }
+  if (isDone(service, kept) && !isToStartAgain(service, kept, steps)) {
+    recordDone(steps, service, kept);
+  }
+  const isRestartTurn = hasRestartTurn(input, slot);
+  const startWait = (): string | undefined => unmetDependency(input, service);
+  keepUp({ view, service, steps, isRestartTurn, startWait }, kept);
   if (isOutdated(view)) return;
   const grace = graceMsOf(service.spec);
   for (const copy of doubled) removeStep(steps, copy, grace, 'is a second copy of the slot');
   for (const copy of old) {
-    const mayEnd = isInTheWay || isServing(service, kept);
-    const isSpare = !copy.ready || copy.draining || (mayEnd && hasSpareReplica(input));
+    const isSpare =
+      !copy.ready || copy.draining || (isServing(service, kept) && hasSpareReplica(input));
     if (isSpare) retireStep(steps, service, copy, 'was replaced');
     else steps.wait(copy, 'runs on until its successor is ready');
   }
@@ -151,11 +152,25 @@ function isServing(service: ServiceView, copy: ContainerView): boolean {
   return (copy.ready && !copy.draining) || isDone(service, copy);
 }
 
+/** Was replaced once, and its definition is in force again: it is started instead of a new one. */
+function isResting(copy: ContainerView): boolean {
+  return copy.state === 'exited' && copy.draining;
+}
+
+/** It ended with code 0 only because its machine went down. */
+function isToStartAgain(service: ServiceView, copy: ContainerView, steps: Steps): boolean {
+  return (
+    restartPolicyOf(service.spec).condition !== 'no' && wasEndedByMachine(service, copy, steps)
+  );
+}
+
 /** The container may be pruned away; that it has run must stay known. */
 function recordDone(steps: Steps, service: ServiceView, copy: ContainerView): void {
   const { project, name, rollout, done } = service;
   const atMs = Math.max(copy.finishedMs, copy.startedMs);
   if ((done?.get(copy.slot) ?? -1) >= atMs) return;
+  // A server that ends with code 0 may have been told to by an engine that is about to go.
+  if (!isRunOnce(service) && !steps.isPast(atMs + engineLeavesMs)) return;
   steps.add('recordDone', subject.done(project, name, copy.slot), 'ran to its end', {
     project,
     service: name,
@@ -224,7 +239,12 @@ function startWait(input: ServiceInput, slot: Slot): string | undefined {
 }
 
 /** The slot has only containers of an older definition. */
-function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[]): void {
+function replace(
+  input: ServiceInput,
+  slot: Slot,
+  old: readonly ContainerView[],
+  resting?: ContainerView,
+): void {
   const { service, steps } = input;
   const place = { project: service.project, service: service.name, slot };
   const wait = startWait(input, slot);
@@ -252,7 +272,8 @@ function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[])
     }
   }
   if (isStartFirst(service) && old.some(isAlive)) {
-    bringUp(input, slot, 'the definition has changed');
+    if (resting === undefined) bringUp(input, slot, 'the definition has changed');
+    else startResting(steps, resting);
     return;
   }
   if (isServed && !hasSpareReplica(input)) {
@@ -260,6 +281,11 @@ function replace(input: ServiceInput, slot: Slot, old: readonly ContainerView[])
     return;
   }
   for (const copy of old) retireStep(steps, service, copy, 'the definition has changed');
+}
+
+function startResting(steps: Steps, { id: containerId }: ContainerView): void {
+  const reason = 'its definition is in force again';
+  steps.add('start', subject.container(containerId), reason, { containerId, restarts: 0 });
 }
 
 /**

@@ -6,13 +6,15 @@
 import type { Service } from '../model/project.ts';
 import type { ContainerState, HealthState } from '../model/record.ts';
 import { hasHealthcheck, monitorMsOf, optionalDurationMs } from '../view/service-spec.ts';
-import { portProbeMs, portWaitMs, readyMarginMs } from './limits.ts';
+import { portProbeMs, portWaitMs, readyMarginMs, verdictMonitorMs } from './limits.ts';
 import { extensionTargetsOf } from './published.ts';
 
 export interface ReadinessFacts {
   readonly state: ContainerState;
   readonly health: HealthState;
   readonly startedMs: number;
+  /** How often it was restarted since it was last stable; absent counts as never. */
+  readonly restarts?: number;
   /** Whether every port of `probePortsOf` accepts; undefined while not looked at. */
   readonly openPorts?: boolean;
 }
@@ -43,8 +45,8 @@ export function probePortsOf(spec: Service): readonly number[] {
 const healthDefaults = { intervalMs: 30_000, timeoutMs: 30_000, retries: 3 };
 
 /**
- * How long after its creation a container may take to become ready, restarts included: all tries of
- * its health check, or its port's time, and a margin. Later it is reported as a failed step.
+ * How long after its start a container may take to become ready: all tries of its health check, or
+ * its port's time, and a margin. Later it is reported as a failed step.
  */
 export function readyDeadlineMs(spec: Service): number {
   const { healthcheck } = spec;
@@ -71,7 +73,9 @@ export function isReady(spec: Service, facts: ReadinessFacts, nowMs: number): Re
   }
   const ports = probePortsOf(spec);
   if (ports.length === 0) {
-    const readyAtMs = facts.startedMs + monitorMsOf(spec);
+    // In a crash loop every run begins well.
+    const leastMs = (facts.restarts ?? 0) > 0 ? verdictMonitorMs : 0;
+    const readyAtMs = facts.startedMs + Math.max(leastMs, monitorMsOf(spec));
     return nowMs >= readyAtMs
       ? { ready: true, checkAgainAtMs: undefined }
       : { ready: false, checkAgainAtMs: readyAtMs };

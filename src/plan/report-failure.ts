@@ -45,7 +45,8 @@ export function reportTrouble(input: ReportInput, container: ContainerView): voi
   }
   if (container.restarts >= failedRestartCount) {
     if (!steps.isPast(container.createdMs + failedRestartAgeMs)) return;
-    const what = isUnhealthy ? 'is unhealthy' : 'ends again and again';
+    // Between two restarts its check has only begun.
+    const what = container.health === 'none' ? 'ends again and again' : 'is unhealthy';
     reportFailure(input, container, `${what} after ${container.restarts} restarts`);
     return;
   }
@@ -53,7 +54,7 @@ export function reportTrouble(input: ReportInput, container: ContainerView): voi
   const deadlineMs = readyDeadlineMs(service.spec);
   // Only a container that was made for this rollout: an older one has been ready before.
   if (container.rollout !== service.rollout || service.verdict !== undefined) return;
-  if (!steps.isPast(container.createdMs + deadlineMs)) return;
+  if (!steps.isPast(container.startedMs + deadlineMs)) return;
   reportFailure(input, container, `is not ready after ${Math.round(deadlineMs / 1_000)} s`);
 }
 

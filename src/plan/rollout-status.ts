@@ -64,12 +64,28 @@ export function rolloutStatus(
     ...(isAwaited ? causeOf(found, service) : []),
     ...standingFailures(snapshot, found, service),
   ]);
-  const state = lines.every((line) => line.state === 'ready')
-    ? 'ready'
-    : lines.some((line) => line.state === 'failed')
-      ? 'failed'
-      : 'progressing';
+  const state = overallState(found, lines);
   return { state, lines, failures: state === 'ready' ? [] : broken };
+}
+
+/** Failed only when nothing goes on any more: services are independent of each other. */
+function overallState(project: ProjectSnapshot, lines: readonly ServiceStatus[]): RolloutState {
+  if (lines.every((line) => line.state === 'ready')) return 'ready';
+  const failed = new Set(
+    lines.filter((line) => line.state === 'failed').map(({ service }) => service),
+  );
+  if (failed.size === 0) return 'progressing';
+  // What waits for a service that failed waits in vain.
+  for (let size = 0; size < failed.size; ) {
+    size = failed.size;
+    for (const { name, dependsOn } of project.services) {
+      if (dependsOn?.some((needed) => failed.has(needed)) === true) failed.add(name);
+    }
+  }
+  const goesOn = lines.some(
+    ({ state, service }) => state === 'progressing' && !failed.has(service),
+  );
+  return goesOn ? 'progressing' : 'failed';
 }
 
 /** An update that was taken back has failed, however well the earlier definition runs. */

@@ -77,6 +77,9 @@ function serviceSnapshot(
     ...(service.verdict === undefined ? {} : { verdict: service.verdict }),
     ...(service.takenBack === undefined ? {} : { takenBack: service.takenBack }),
     ...(service.done === undefined ? {} : { doneSlots: [...service.done.keys()] }),
+    ...(service.spec.depends_on === undefined
+      ? {}
+      : { dependsOn: Object.keys(service.spec.depends_on) }),
     ...(isJob(service.spec) ? { isJob: true } : {}),
     ...(monitorMs === undefined ? {} : { monitorMs }),
     image: service.spec.image ?? service.revision.images[service.name]?.reference ?? '',

@@ -198,8 +198,16 @@ export class Cluster {
     return this.tsc(machine, ['up', ...args], { cwd: sample, env });
   }
 
-  /** Containers of a project on all machines that are on, by name and machine; from the engines. */
+  /**
+   * Containers of a project on all machines that are on, by name and machine; from the engines.
+   * Without those that were replaced and are kept, stopped, for their logs.
+   */
   async containers(project: string): Promise<readonly ContainerFacts[]> {
+    return (await this.allContainers(project)).filter(({ name }) => !/-old(-\w+)?$/u.test(name));
+  }
+
+  /** The same, those that are kept for their logs included. */
+  async allContainers(project: string): Promise<readonly ContainerFacts[]> {
     const found: ContainerFacts[] = [];
     for (const machine of this.#lab.machines.filter((m) => m.isUp)) {
       const docker = machine.docker();

@@ -45,6 +45,9 @@ export class FakeCluster {
   readonly off = new Set<string>();
   /** How often each run of a hook was started. */
   readonly hookRuns = new Map<string, number>();
+  /** By machine: when it was booted, and when its engine was last away. */
+  readonly bootedAtMs = new Map<string, number>();
+  readonly engineAway = new Map<string, { readonly fromMs: number; readonly toMs: number }>();
   readonly #draining = new Map<MachineId, ReadonlyMap<string, number>>();
   #containers = 0;
 
@@ -87,11 +90,13 @@ export class FakeCluster {
     const seen = this.world.view(name);
     const draining = drainingSince(this.#draining.get(seen.self) ?? new Map(), seen);
     this.#draining.set(seen.self, draining);
+    const away = this.engineAway.get(name);
     const decided = plan(seen, {
       inFlight: new Set(),
       drainingSinceMs: draining,
       volumes: this.volumes.get(seen.self) ?? new Set(),
-      bootedAtMs: 0,
+      bootedAtMs: this.bootedAtMs.get(name) ?? 0,
+      ...(away === undefined ? {} : { engineAway: away }),
     });
     this.waiting = decided.waiting;
     for (const action of decided.actions) this.#execute(seen, action);
@@ -152,7 +157,8 @@ export class FakeCluster {
       }
       const spec = view.projects.get(found.project)?.services.get(found.service)?.spec ?? {};
       const health = behaviour.isUnhealthy === true ? 'unhealthy' : found.health;
-      const facts = { state: found.state, startedMs: found.startedMs, openPorts: true, health };
+      const { state, startedMs, restarts } = found;
+      const facts = { state, startedMs, restarts, openPorts: true, health };
       const ready = !found.draining && isReady(spec, facts, view.nowMs).ready;
       if (ready !== found.ready || health !== found.health) this.#put(found, { ready, health });
     }

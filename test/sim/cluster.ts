@@ -2,13 +2,20 @@
  * A simulated cluster: its machines, how they come together and leave, and who should be a member
  * in the end. What must hold in it stands in invariants.ts.
  */
-import { admit, createGenesis, type MachineFacts } from '../../src/gossip/admission.ts';
+import {
+  admit,
+  clusterIdFor,
+  createGenesis,
+  type MachineFacts,
+  signRecord,
+} from '../../src/gossip/admission.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
+import type { Delivery } from '../../src/gossip/runtime.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { MachineId } from '../../src/model/ids.ts';
-import { recordKey } from '../../src/model/record.ts';
+import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
 import { disagreements, Watch } from './invariants.ts';
-import { removalOf, SimMachine } from './machine.ts';
+import { removalOf, SimMachine, type SimMachineComponents } from './machine.ts';
 import { Network } from './network.ts';
 import { World } from './world.ts';
 
@@ -23,11 +30,15 @@ function factsOf(name: string): MachineFacts {
   };
 }
 
+const nothing = (): void => undefined;
+
 export interface SimClusterOptions {
-  /** Machines have engines, and agents that plan. */
+  /** Machines have engines, and agents that plan; what machines think of each other is judged. */
   readonly hasAgents?: boolean;
   /** The cluster's container range. */
   readonly range?: string;
+  /** Always-invariants are looked after; they cost time and memory in a large cluster. */
+  readonly isWatched?: boolean;
 }
 
 /** A record that its author was told is safe. */
@@ -49,6 +60,7 @@ export class SimCluster {
   /** Some clock was wrong by more than a minute at some time. */
   hadWrongClock = false;
   readonly #hasAgents: boolean;
+  readonly #isWatched: boolean;
   readonly #range: string;
   readonly #byId = new Map<MachineId, SimMachine>();
   /** Second holders of an identity, by its id. */
@@ -58,6 +70,7 @@ export class SimCluster {
     this.world = new World(seed);
     this.network = new Network(this.world);
     this.watch = new Watch(this);
+    this.#isWatched = options.isWatched ?? true;
     this.#hasAgents = options.hasAgents ?? false;
     this.#range = options.range ?? '10.210.0.0/16';
   }
@@ -81,10 +94,15 @@ export class SimCluster {
 
   /** A machine that is switched on and in no cluster. */
   add(): SimMachine {
+    const machine = this.#add();
+    machine.start();
+    return machine;
+  }
+
+  #add(): SimMachine {
     const machine = this.#make(`m${this.machines.length}`);
     this.machines.push(machine);
     this.#byId.set(machine.machine, machine);
-    machine.start();
     return machine;
   }
 
@@ -99,18 +117,28 @@ export class SimCluster {
   }
 
   #make(name: string, original?: SimMachine): SimMachine {
+    const { watch } = this;
+    const unwatched = { onStart: nothing, onLiveness: nothing, onDeliver: nothing };
+    const watched = {
+      onStart: (machine: SimMachine, records: readonly ReplicatedRecord[]) =>
+        watch.started(machine, records),
+      onLiveness: nothing,
+      onDeliver: (machine: SimMachine, delivery: Delivery) => watch.delivered(machine, delivery),
+    };
+    const acting: Partial<SimMachineComponents> = this.#hasAgents
+      ? {
+          onLiveness: (machine) => watch.livenessChanged(machine),
+          onAction: (machine, view, action) => watch.acted(machine, view, action),
+        }
+      : {};
     return new SimMachine(
       name,
       {
         world: this.world,
         network: this.network,
         find: (id) => this.#answering(id),
-        onStart: (machine, records) => this.watch.started(machine, records),
-        onLiveness: (machine) => this.watch.livenessChanged(machine),
-        onDeliver: (machine, delivery) => this.watch.delivered(machine, delivery),
-        ...(this.#hasAgents
-          ? { onAction: (machine, view, action) => this.watch.acted(machine, view, action) }
-          : {}),
+        ...(this.#isWatched ? watched : unwatched),
+        ...acting,
       },
       original === undefined ? {} : { signer: original.signer },
     );
@@ -123,6 +151,35 @@ export class SimCluster {
       const first = this.machines[0];
       if (first === undefined || machine === first) this.found(machine);
       else this.join(machine, first);
+    }
+  }
+
+  /**
+   * A cluster that has been together: all machines start at the same moment, and know of each other
+   * from their disks. The way to form a large one, where joining one by one would take too long.
+   */
+  boot(count: number): void {
+    const hlc = hlcFromMs(Date.UTC(2025, 0, 1));
+    const machines = Array.from({ length: count }, () => this.#add());
+    const [first] = machines;
+    if (first === undefined) return;
+    const cluster = clusterIdFor(first.machine, () => this.world.random());
+    const roots = new Map<string, ReplicatedRecord>();
+    for (const { name, machine, signer } of machines) {
+      const { publicKey, wgPublicKey } = signer;
+      const options = { cluster, range: this.#range, hlc };
+      const admission = admit(first.signer, { ...options, takenSubnets: [], joiner: signer });
+      const body =
+        machine === first.machine
+          ? createGenesis(signer, { ...factsOf(name), ...options })
+          : { ...factsOf(name), publicKey, wgPublicKey, admission };
+      const key = recordKey.machine(machine);
+      roots.set(key, signRecord(cluster, signer, { key, hlc, schema: 1, body: encodeJson(body) }));
+    }
+    for (const machine of machines) {
+      machine.cluster = cluster;
+      machine.disk.put(roots);
+      machine.start();
     }
   }
 

@@ -49,11 +49,12 @@ export const faults: Readonly<Record<string, Fault>> = {
     cluster.until(world.between(500, 15_000), () => network.join(a, b));
     return `one way cut ${a.name} > ${b.name}`;
   },
-  reset: ({ machines, network, world }) => {
+  reset: ({ machines, network, world, watch }) => {
     const machine = world.pick(machines);
+    if (machine === undefined) return 'nothing';
     // As a middlebox that forgot its connections: nothing is wrong with either machine.
-    if (machine !== undefined) network.resetAll(machine);
-    return `all links of ${machine?.name} are reset`;
+    for (const peer of network.resetAll(machine)) watch.wasReset(machine, peer);
+    return `all links of ${machine.name} are reset`;
   },
   swizzle: (cluster) => {
     const { world, network } = cluster;

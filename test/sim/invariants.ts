@@ -6,6 +6,7 @@
  * 2. The version of a key never goes back on a machine that keeps its disk.
  * 3. A machine that nothing has happened to is reachable for every other one of these, at any loss;
  *    one that has been without power for a while is not.
+ *    A link that was reset, and can be dialled at once, is not announced as lost.
  * 4. A container is removed only where a record of its project says so.
  * 5. A machine does not carry out a change that is older than one it has carried out already while
  *    a machine within its reach knows better.
@@ -17,7 +18,9 @@
  * Finally, `leftovers`: what a disk holds gives the same content again, subnets are unique, nothing
  * that was acknowledged is gone.
  */
-import { maxFrameBytes, maxSocketBytes } from '../../src/gossip/limits.ts';
+
+import { confirmMs, maxFrameBytes, maxSocketBytes } from '../../src/gossip/limits.ts';
+import { readLinks } from '../../src/gossip/liveness.ts';
 import { compareRecords, RecordMap } from '../../src/gossip/record-map.ts';
 import type { Delivery } from '../../src/gossip/runtime.ts';
 import type { Action } from '../../src/model/action.ts';
@@ -50,6 +53,8 @@ export class Watch {
   /** Per machine and project, the newest change that it carried out. */
   readonly #applied = new Map<SimMachine, Map<string, number>>();
   readonly #announcedMs = new Map<SimMachine, number[]>();
+  /** When the link between two machines was broken from outside last. */
+  readonly #resetMs = new Map<string, number>();
   #lookCount = 0;
 
   constructor(cluster: SimCluster) {
@@ -67,9 +72,13 @@ export class Watch {
     const seen = this.#seen.get(machine) ?? new Map<string, ReplicatedRecord>();
     for (const key of forgotten) seen.delete(key);
     for (const record of records) {
-      this.#checkRecord(machine, record, seen.get(record.key));
+      const before = seen.get(record.key);
+      this.#checkRecord(machine, record, before);
       if (!forgotten.includes(record.key)) seen.set(record.key, record);
-      if (record.key === recordKey.links(machine.machine)) this.#countAnnouncement(machine);
+      if (record.key === recordKey.links(machine.machine)) {
+        this.#countAnnouncement(machine);
+        this.#checkAnnouncement(machine, before, record);
+      }
     }
   }
 
@@ -102,6 +111,37 @@ export class Watch {
     // A restart starts with a full bucket.
     if (startMs < nowMs - 60_000 && times.length > maxAnnouncementsPerMinute) {
       throw new Violation(`${machine.name} announced its links ${times.length} times in a minute`);
+    }
+  }
+
+  /** The link between two machines that run well was broken from outside. */
+  wasReset(a: SimMachine, b: SimMachine): void {
+    const { nowMs } = this.#cluster.world;
+    for (const [machine, peer] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      this.#resetMs.set(`${machine.name}>${peer.machine}`, nowMs);
+    }
+  }
+
+  #checkAnnouncement(
+    machine: SimMachine,
+    before: ReplicatedRecord | undefined,
+    after: ReplicatedRecord,
+  ): void {
+    const { world, network } = this.#cluster;
+    const isQuick = network.latencyMs[1] < 100 && network.loss === 0 && network.cutCount === 0;
+    if (!isQuick || before === undefined || this.#resetMs.size === 0) return;
+    const now = listedIn(after);
+    for (const id of listedIn(before)) {
+      const resetMs = this.#resetMs.get(`${machine.name}>${id}`) ?? Number.NEGATIVE_INFINITY;
+      const peer = this.#cluster.find(id);
+      if (now.has(id) || peer === undefined || world.nowMs - resetMs > confirmMs) continue;
+      const isEither = (test: (one: SimMachine) => boolean): boolean => test(machine) || test(peer);
+      if (isEither((one) => !this.#isSound(one) || one.disturbedMs >= resetMs)) continue;
+      if (isEither((one) => one.readBytesPerMs !== Number.POSITIVE_INFINITY)) continue;
+      throw new Violation(`${machine.name} announces the loss of a link to ${peer.name} at once`);
     }
   }
 
@@ -229,6 +269,11 @@ export class Watch {
       }
     }
   }
+}
+
+function listedIn({ body }: ReplicatedRecord): ReadonlySet<MachineId> {
+  const links = body === null ? undefined : readLinks(JSON.parse(Buffer.from(body).toString()));
+  return new Set(links?.up.map(({ machine }) => machine));
 }
 
 function projectOf(machine: SimMachine, action: Action): string | undefined {

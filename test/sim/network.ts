@@ -215,10 +215,16 @@ export class Network {
     }
   }
 
-  /** All connections of a machine break; both ends learn of it. */
-  resetAll(machine: SimMachine): void {
-    for (const { ends } of [...this.connections]) {
-      if (!ends.some((end) => end.machine === machine)) continue;
+  /**
+   * All connections of a machine break; both ends learn of it.
+   * @returns the machines at the other ends
+   */
+  resetAll(machine: SimMachine): SimMachine[] {
+    const peers: SimMachine[] = [];
+    for (const { ends } of this.connections) {
+      const peer = ends.find((end) => end.machine !== machine)?.machine;
+      if (peer === undefined || !ends.some((end) => end.machine === machine)) continue;
+      if (ends.every((end) => end.isUp && !end.isClosed)) peers.push(peer);
       for (const [index, end] of ends.entries()) {
         const found = this.#byLink.get(end.link);
         if (end.isClosed || found === undefined) continue;
@@ -226,6 +232,7 @@ export class Network {
         end.machine.inside(end.epoch, (node) => node.linkDown(end.link));
       }
     }
+    return peers;
   }
 
   /** Power is gone: connections die without a word. */

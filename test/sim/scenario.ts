@@ -81,8 +81,9 @@ function settle(cluster: SimCluster, withinMs: number, look: () => string[], say
   say(`nothing wrong after ${Math.round(world.nowMs - startMs)} ms`);
 }
 
-/** No two machines are quite alike: clocks drift, timers are late, some are of a later version. */
-function randomise({ world, machines }: SimCluster): void {
+/** Some clusters are wide, and no two machines are quite alike: clocks drift, timers are late, some are of a later version. */
+function randomise({ world, machines, network }: SimCluster): void {
+  network.latencyMs = world.random() < 0.3 ? [20, 80] : [0.3, 1.5];
   for (const machine of machines) {
     machine.clockDrift = world.between(-2e-4, 2e-4);
     machine.timerFactor = world.between(1, 1.2);

@@ -38,6 +38,7 @@ interface UpOptions {
   readonly retryHook?: boolean;
   readonly deps: boolean;
   readonly pull?: string;
+  readonly rollback: boolean;
 }
 
 export const define: CommandModule['define'] = (command, attach) => {
@@ -48,6 +49,7 @@ export const define: CommandModule['define'] = (command, attach) => {
     .option('--remove-orphans', 'remove services that the file no longer names')
     .option('--force-recreate', 'replace containers although nothing changed')
     .option('--retry-hook', 'run pre-deploy hooks again that failed or whose end is not known')
+    .option('--no-rollback', 'pause when it fails, whatever failure_action says')
     .option('--no-deps', 'leave the services that the named ones depend on as they are')
     .option('--pull <policy>', 'always, missing or never: instead of pull_policy')
     .option('--quiet-pull', 'accepted for compatibility: pulls show no progress')
@@ -164,6 +166,7 @@ interface Wanted {
   readonly forceRecreate?: boolean;
   readonly retryHook?: boolean;
   readonly relativeBinds: readonly string[];
+  readonly rollback: boolean;
 }
 
 async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<UpRequest> {
@@ -179,6 +182,7 @@ async function makeRequest(cli: Cli, loaded: Loaded, wanted: Wanted): Promise<Up
     isDryRun: wanted.dryRun ?? false,
     forceRecreate: wanted.forceRecreate ?? false,
     retryHook: wanted.retryHook ?? false,
+    ...(wanted.rollback ? {} : { noRollback: true }),
     contents: await readContents(project, loaded),
     workingDir,
     composeFiles,

@@ -4,7 +4,7 @@ import type { Machine } from '../../lab/machine.ts';
 import { type App, serviceLabel } from './app.ts';
 import type { Contender, Machines } from './contenders.ts';
 import { EventWatch } from './events.ts';
-import { fromContainer, type Request, throughIngress } from './traffic.ts';
+import { fromContainer, ingressIsOpen, type Request, throughIngress } from './traffic.ts';
 
 /** As many replicas as machines, so that every machine has one of each service. */
 const app: App = { services: ['web', 'b', 'c'], replicaCount: 5, version: 1, clientMachine: 'm1' };
@@ -47,6 +47,7 @@ export async function measurePowerCut(
   const [first] = machines;
   const others = machines.filter((machine) => machine !== cut);
   await contender.apply(app);
+  if (options.hasIngress) await ingressIsOpen(others);
   const client = await contender.client(first);
   const lost = await cut
     .docker()

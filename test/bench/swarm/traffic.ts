@@ -3,8 +3,14 @@
  * service is looked up by name, or outside, where requests enter through Caddy on the machines.
  */
 import { spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { httpGet } from '../../lab/http.ts';
 import type { Machine } from '../../lab/machine.ts';
 import { clientSource, host } from './app.ts';
+
+/** 60 s: Caddy is up a second after the first replica, on a quiet machine. */
+const openTimeoutMs = 60_000;
+const openPollMs = 50;
 
 export interface Request {
   readonly kind: 'fresh' | 'kept';
@@ -41,6 +47,22 @@ export function throughIngress(
   const targets = machines.map(({ address }) => address);
   const given = JSON.stringify({ targets, host, ...rates });
   return collect([process.execPath, '-e', clientSource, given], process.env);
+}
+
+/** Waits until every machine answers for the service: the first replica brings the ingress along. */
+export async function ingressIsOpen(machines: readonly Machine[]): Promise<void> {
+  const endMs = Date.now() + openTimeoutMs;
+  for (const { name, address } of machines) {
+    const answers = () =>
+      httpGet({ address, host }).then(
+        ({ status }) => status === 200,
+        () => false,
+      );
+    while (!(await answers())) {
+      if (Date.now() > endMs) throw new Error(`the ingress of ${name} does not answer`);
+      await sleep(openPollMs);
+    }
+  }
 }
 
 function collect(

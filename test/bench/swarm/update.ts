@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type App, serviceLabel, versionLabel } from './app.ts';
 import type { Contender, Machines } from './contenders.ts';
 import { EventWatch } from './events.ts';
-import { fromContainer, type Request, throughIngress } from './traffic.ts';
+import { fromContainer, ingressIsOpen, type Request, throughIngress } from './traffic.ts';
 
 /** 16 s of 200 requests a second: more than the 3,000 that are promised, longer than any update. */
 const rates = { freshPerS: 150, keptPerS: 50, timeoutMs: 5_000, durationMs: 16_000 } as const;
@@ -42,6 +42,7 @@ export async function measureUpdate(
     const { doneS, saidS } = await update(contender, machines, 2);
     const timed = { doneS, saidS, inside: await inside };
     if (!options.hasIngress) return { ...timed, outside: [] };
+    await ingressIsOpen(machines);
     const outside = throughIngress(machines, rates);
     await update(contender, machines, 3);
     return { ...timed, outside: await outside };

@@ -241,13 +241,13 @@ describe('actions on containers', () => {
     expect(engine.calls).toEqual([]);
   });
 
-  test('start counts the restart and ends draining before it starts', async () => {
+  test('start counts the restart and ends draining once it runs', async () => {
     const { id } = engine.add('shop-web-1', ownLabels, 'exited');
     await carryOut(action('start', 'x', { containerId: id, restarts: 2 }));
     expect(observed).toEqual([
       'restarts shop-web-1 2',
-      'draining shop-web-1 false',
       'refresh shop-web-1',
+      'draining shop-web-1 false',
     ]);
     expect(engine.calls).toEqual(['start shop-web-1']);
   });
@@ -356,6 +356,45 @@ describe('actions on containers', () => {
     });
     await carryOut(action('reportFailure', 'y', { ...given, containerId: null, exitCode: null }));
     expect(replica.get(failureKey)?.value).toMatchObject({ lastLines: [], exitCode: null });
+  });
+});
+
+describe('what is only written down', () => {
+  const failure = { project: 'shop', service: 'web', rollout: 'r', containerId: null };
+
+  test('failures of further slots stand beside the first, each slot once', async () => {
+    for (const [slot, why] of [
+      ['1', 'first'],
+      ['2', 'second'],
+      ['1', 'again'],
+    ] as const) {
+      await carryOut(action('reportFailure', 'x', { ...failure, slot, why, exitCode: 1 }));
+    }
+    expect(replica.get(failureKey)?.value).toMatchObject({
+      rollout: 'r',
+      slot: '2',
+      why: 'second',
+      more: [{ slot: '1', why: 'again' }],
+    });
+    const newer = { ...failure, rollout: 's', slot: '1', why: 'newer', exitCode: 1 };
+    await carryOut(action('reportFailure', 'x', newer));
+    expect(replica.get(failureKey)?.value).toMatchObject({ rollout: 's', why: 'newer' });
+    expect(replica.get(failureKey)?.value).not.toHaveProperty('more');
+  });
+
+  test('a verdict is never written over another', async () => {
+    const given = { project: 'shop', service: 'web', rollout: 'r' };
+    const good = { result: 'good', atMs: 1 } as const;
+    await carryOut(action('writeVerdict', 'v', { ...given, verdict: good }));
+    const later = { result: 'paused', atMs: 2 } as const;
+    await carryOut(action('writeVerdict', 'v', { ...given, verdict: later }));
+    expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+  });
+
+  test('a completed run names its machine and time', async () => {
+    const done = { project: 'shop', service: 'job', slot: '2', rollout: 'r', atMs: 5 };
+    await carryOut(action('recordDone', 'd', done));
+    expect(replica.get('done/shop/job/2/r')?.value).toEqual({ machine: replica.self, atMs: 5 });
   });
 });
 

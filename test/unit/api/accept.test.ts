@@ -165,7 +165,11 @@ const web: Service = { image: 'busybox', deploy: { replicas: 3 } };
 describe('up', () => {
   test('writes the revision before the pointer and says on how many machines it is', async () => {
     const answer = await upOf({ web });
-    expect(replica.writes).toEqual([expect.stringMatching(/^rev\/shop\//), 'app/shop']);
+    expect(replica.writes).toEqual([
+      expect.stringMatching(/^rev\/shop\//),
+      'app/shop',
+      expect.stringMatching(/^hist\/shop\//),
+    ]);
     expect(answer).toMatchObject({
       storedOnCount: 3,
       reachableCount: 3,
@@ -404,6 +408,7 @@ describe('up', () => {
     const answer = await upOf({ web: { ...web, 'x-machines': ['m1', 'm2'] } });
     expect(answer.notes).toEqual([
       expect.stringContaining('m3: its containers could not be listed'),
+      expect.stringContaining('without logging'),
     ]);
   });
 
@@ -540,6 +545,47 @@ describe('down and scale', () => {
     await expect(acceptor.scale('shop', { scale: { web: 2 } })).rejects.toMatchObject({
       code: 'E_PROJECT_NONE',
     });
+  });
+});
+
+describe('going back', () => {
+  test('rollback takes the earlier definition from its record, images included', async () => {
+    await upOf({ web });
+    const first = pointer().services.web;
+    await upOf({ web: { ...web, environment: { A: '1' } } });
+    for (const engine of engines.values()) engine.images.set('busybox', 'sha256:moved');
+    const answer = await acceptor.rollback('shop', { isDryRun: false, user: 'ann' });
+    expect(answer).toMatchObject({ changed: ['web'], storedOnCount: 3 });
+    expect(pointer().services.web).toMatchObject({
+      revision: first?.revision,
+      hash: first?.hash,
+      isRollback: true,
+    });
+    expect(revision().images.web?.ids).toEqual({ 'linux/amd64': 'sha256:b' });
+    expect(acceptor.history('shop').entries.map(({ act, author }) => [act, author.user])).toEqual([
+      ['rollback', 'ann'],
+      ['up', undefined],
+      ['up', undefined],
+    ]);
+  });
+
+  test('a dry run of it writes nothing and shows the steps', async () => {
+    await upOf({ web });
+    await upOf({ web: { ...web, environment: { A: '1' } } });
+    const before = replica.writes.length;
+    const answer = await acceptor.rollback('shop', { isDryRun: true });
+    expect(answer.steps.length).toBeGreaterThan(0);
+    expect(replica.writes).toHaveLength(before);
+  });
+
+  test('history, rollback and definition need a project that runs', async () => {
+    await expect(acceptor.rollback('shop', { isDryRun: false })).rejects.toMatchObject({
+      code: 'E_PROJECT_NONE',
+    });
+    expect(() => acceptor.history('shop')).toThrow('is not running');
+    expect(() => acceptor.definition('shop')).toThrow('is not running');
+    await upOf({ web });
+    expect(acceptor.definition('shop')).toMatchObject({ project: { services: { web } } });
   });
 });
 

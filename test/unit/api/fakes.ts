@@ -3,6 +3,7 @@ import type * as http from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { ApiComponents, LocalDocker } from '../../../agent/api.ts';
+import type { ProjectChanges } from '../../../agent/api-routes.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { InfoAnswer, VolumeAnswer } from '../../../src/model/api.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
@@ -85,6 +86,18 @@ export function aGossipStatus(changes: Partial<GossipStatus> = {}): GossipStatus
     ...changes,
   };
 }
+/** Calls of a test that is about others. */
+export const unasked: Pick<ProjectChanges, 'operate' | 'rollback' | 'history' | 'definition'> = {
+  operate: () => Promise.reject(new Error('not asked')),
+  rollback: () => Promise.reject(new Error('not asked')),
+  history: () => ({ entries: [] }),
+  definition: () => ({
+    project: { name: '', services: {} },
+    revision: '',
+    scale: {},
+    contentHashes: {},
+  }),
+};
 
 export interface FakeAgent {
   readonly components: ApiComponents;
@@ -157,6 +170,7 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
       projects: () =>
         agent.hasCluster
           ? {
+              ...unasked,
               up: async (project, request) => {
                 agent.calls.push(['up', project, request.services]);
                 return {

@@ -1,9 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ProjectChanges } from '../../../agent/api-routes.ts';
 import { TscError } from '../../../src/lib/errors.ts';
-import type { OperateRequest, UpAnswer, UpRequest } from '../../../src/model/api.ts';
+import type {
+  DefinitionAnswer,
+  HistoryEntry,
+  OperateRequest,
+  RollbackRequest,
+  UpAnswer,
+  UpRequest,
+} from '../../../src/model/api.ts';
 import type { ContainerView } from '../../../src/model/view.ts';
-import { aSnapshot, fakeAgent, m1, m2 } from '../api/fakes.ts';
+import { aSnapshot, fakeAgent, m1, m2, unasked } from '../api/fakes.ts';
 import { aContainer, aProject, aService } from './builders.ts';
 import { type Harness, harness } from './harness.ts';
 
@@ -14,12 +21,18 @@ let answer: UpAnswer;
 /** What the cluster shows after `up`, one after the other. */
 let scenes: ContainerView[][];
 let wantedCount: number;
+let rollbacks: RollbackRequest[];
+let changes: readonly HistoryEntry[];
+let running: DefinitionAnswer;
 
 beforeEach(async () => {
   requests = [];
   operations = [];
   scenes = [];
   wantedCount = 1;
+  rollbacks = [];
+  changes = [];
+  running = { project: { name: 'shop', services: {} }, revision: '', scale: {}, contentHashes: {} };
   answer = {
     pointerHlc: 8,
     storedOnCount: 2,
@@ -49,6 +62,13 @@ beforeEach(async () => {
       play();
       return { hlc: 9, storedOnCount: 1, services: ['web'], notes: ['m3 is lost'] };
     },
+    rollback: async (_project, request) => {
+      rollbacks.push(request);
+      play();
+      return answer;
+    },
+    history: () => ({ entries: changes }),
+    definition: () => running,
   };
   house = await harness(fakeAgent({ projects: () => projects }));
   house.write('compose.yaml', file);
@@ -276,7 +296,7 @@ configs: { conf: { content: "a=1" } }
       },
       down: async () => ({ hlc: 0, storedOnCount: 0 }),
       scale: async () => ({ hlc: 0, storedOnCount: 0 }),
-      operate: () => Promise.reject(new Error('not asked')),
+      ...unasked,
     };
     house = await harness(fakeAgent({ projects: () => refusing }));
     house.write('compose.yaml', file);
@@ -367,7 +387,7 @@ describe('down', () => {
       up: () => Promise.reject(new Error('not asked')),
       down: async () => ({ hlc: 0, storedOnCount: 0 }),
       scale: () => Promise.reject(new Error('not asked')),
-      operate: () => Promise.reject(new Error('not asked')),
+      ...unasked,
     };
     house = await harness(fakeAgent({ projects: () => idle }));
     expect(await house.tsc('-p', 'shop', 'down')).toEqual({
@@ -459,6 +479,89 @@ describe('why', () => {
       code: 1,
       stderr: expect.stringContaining('the project has: web'),
     });
+  });
+});
+
+describe('going back', () => {
+  test('rollback asks for the revision and waits as up does', async () => {
+    scenes = [[aContainer('shop-web-1', { ready: false })], [aContainer('shop-web-1')]];
+    answer = { ...answer, notes: ['back to revision abc'] };
+    const result = await house.tsc('rollback', 'shop', '--to', 'ab');
+    expect(result).toMatchObject({ code: 0, stdout: '' });
+    expect(result.stderr).toContain('note: back to revision abc');
+    expect(result.stderr).toContain('the earlier revision is in force');
+    expect(rollbacks).toMatchObject([{ to: 'ab', isDryRun: false }]);
+  });
+
+  test('history lists changes with their author, machine and verdict', async () => {
+    const failure = {
+      machine: m2,
+      slot: '1',
+      why: 'exited (3)',
+      exitCode: 3,
+      lastLines: [],
+      atMs: 1,
+    };
+    const web = { name: 'web', revision: 'bbb', isChanged: true };
+    changes = [
+      {
+        revision: 'bbb',
+        atMs: 940_000,
+        author: { machine: m2, user: 'ann' },
+        act: 'up',
+        isCurrent: true,
+        services: [{ ...web, verdict: { result: 'rolled-back', atMs: 1, failure } }],
+      },
+      {
+        revision: 'aaa',
+        atMs: 880_000,
+        author: { machine: m1 },
+        act: 'up',
+        isCurrent: false,
+        services: [{ ...web, revision: 'aaa', verdict: { result: 'good', atMs: 1 } }],
+      },
+    ];
+    const { stdout } = await house.tsc('history', 'shop');
+    const [head, first, second] = stdout.split('\n');
+    expect(head).toMatch(/^REVISION +WHEN +BY +MACHINE +ACT +CHANGED +VERDICT$/);
+    expect(first).toMatch(/^bbb \* .* ann +m2 +up +web +rolled back: web: exited \(3\)$/);
+    expect(second).toMatch(/^aaa .* m1 +up +web +good$/);
+    expect((await house.tsc('history', 'shop', '-q')).stdout).toBe('bbb\naaa\n');
+    const json = await house.tsc('history', 'shop', '--format', 'json');
+    expect(JSON.parse(json.stdout.split('\n')[0] ?? '')).toMatchObject({
+      Revision: 'bbb',
+      Machine: 'm2',
+      Current: true,
+    });
+  });
+
+  test('diff shows what up would change, by service and key, and nothing else', async () => {
+    scenes = [[aContainer('shop-web-1')]];
+    play();
+    house.write('old.yaml', file);
+    await house.tsc('-f', 'old.yaml', 'up');
+    const { project } = requests[0] ?? {};
+    if (project === undefined) throw new Error('no request');
+    running = { ...running, project, scale: { web: 2 } };
+    house.write('compose.yaml', `${file}    environment: { A: "1" }\n    scale: 3\n`);
+    const result = await house.tsc('diff', '--exit-code');
+    expect(result.code).toBe(1);
+    expect(result.stdout).toBe(
+      'services.web.environment\n+ {"A":"1"}\nservices.web.scale\n- 2\n+ 3\n',
+    );
+    running = { ...running, scale: {} };
+    expect(await house.tsc('diff', 'old.yaml', '--exit-code')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'shop: nothing would change.\n',
+    });
+  });
+
+  test('up --no-rollback says so to the agent', async () => {
+    scenes = [[aContainer('shop-web-1')]];
+    await house.tsc('up', '--no-rollback');
+    await house.tsc('up');
+    expect(requests.map(({ noRollback }) => noRollback)).toEqual([true, undefined]);
   });
 });
 

@@ -41,7 +41,7 @@ describe('what the cluster does with each key', () => {
     [
       'deploy: {update_config: {failure_action: rollback}}',
       'deploy.update_config.failure_action',
-      'translated',
+      'honoured',
     ],
     [
       'deploy: {update_config: {failure_action: pause}}',
@@ -51,7 +51,7 @@ describe('what the cluster does with each key', () => {
     [
       'deploy: {update_config: {max_failure_ratio: 0.1}}',
       'deploy.update_config.max_failure_ratio',
-      'translated',
+      'honoured',
     ],
     ['network_mode: host', 'network_mode', 'honoured'],
     ['network_mode: "service:o"', 'network_mode', 'honoured'],
@@ -72,9 +72,17 @@ describe('what the cluster does with each key', () => {
     ['networks: {default: {ipv4_address: 10.0.0.2}}', 'networks.default.ipv4_address', 'refused'],
     ['networks: {default: {aliases: [x]}}', 'networks.default.aliases', 'honoured'],
     ['volumes: [{type: image, source: x, target: /y}]', 'volumes[0].type', 'refused'],
-    ['deploy: {mode: global-job}', 'deploy.mode', 'refused'],
+    ['deploy: {mode: global-job}', 'deploy.mode', 'honoured'],
+    ['deploy: {mode: odd}', 'deploy.mode', 'refused'],
+    ['deploy: {x-max-concurrent: 2}', 'deploy.x-max-concurrent', 'honoured'],
+    ['deploy: {x-max-concurrent: 0}', 'deploy.x-max-concurrent', 'refused'],
     ['deploy: {placement: {constraints: [a==b]}}', 'deploy.placement.constraints', 'refused'],
-    ['deploy: {rollback_config: {order: stop-first}}', 'deploy.rollback_config', 'refused'],
+    ['deploy: {rollback_config: {order: stop-first}}', 'deploy.rollback_config.order', 'honoured'],
+    [
+      'deploy: {rollback_config: {failure_action: rollback}}',
+      'deploy.rollback_config.failure_action',
+      'refused',
+    ],
     [
       'deploy: {resources: {reservations: {memory: 1m}}}',
       'deploy.resources.reservations.memory',

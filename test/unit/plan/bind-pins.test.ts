@@ -44,7 +44,7 @@ describe('an absolute bind mount', () => {
     const { pointer, notes } = world.up('a', media, { machines });
     expect(new Set(Object.values(pointer.services['web']?.slots ?? {}))).toEqual(new Set([b, c]));
     expect(pointer.services['web']?.paths).toEqual({ on: [b, c] });
-    expect(notes).toEqual(['service web runs on b, c only: they have /srv/media']);
+    expect(notes).toContain('service web runs on b, c only: they have /srv/media');
     // Healing keeps to it: with b lost, its slots go to c and never to a.
     world.is('b', 'lost');
     const owners = ownersOf(world.view('a')).get('app/web');
@@ -56,7 +56,7 @@ describe('an absolute bind mount', () => {
     const machines = facts({ a: {}, b: { paths: ['/srv/media'] }, c: {} });
     const { pointer, notes } = world.accept('a', media, { machines });
     expect(pointer.services['web']?.pinned).toBe(b);
-    expect(notes).toEqual(['service web stays on b: only that machine has /srv/media']);
+    expect(notes).toContain('service web stays on b: only that machine has /srv/media');
   });
 
   test('that is nowhere is refused, and says what to do', () => {
@@ -83,7 +83,7 @@ describe('an absolute bind mount', () => {
     const logs = aProject({ all: { deploy: { mode: 'global' }, volumes: [bind('/var/log')] } });
     const machines = facts({ a: { paths: ['/var/log'] }, b: {} });
     const { notes } = world.up('a', logs, { machines });
-    expect(notes).toEqual(['service all does not run on b, without /var/log']);
+    expect(notes).toContain('service all does not run on b, without /var/log');
     world.machine('c');
     expect([...(ownersOf(world.view('a')).get('app/all')?.keys() ?? [])]).toEqual([a, c]);
   });
@@ -126,9 +126,9 @@ describe('other bind mounts', () => {
     const project = aProject({ web: { volumes: [bind('/var/run/docker.sock')] } });
     const { pointer, notes } = world.accept('b', project, { machines: facts({ a: {}, b: {} }) });
     expect(pointer.services['web']?.pinned).toBeUndefined();
-    expect(notes).toEqual([
+    expect(notes).toContain(
       'service web: the Docker socket shows each replica its own machine only',
-    ]);
+    );
   });
 });
 

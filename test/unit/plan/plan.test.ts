@@ -395,7 +395,8 @@ describe('replacing', () => {
   test('the old one goes when the new one is ready', () => {
     const world = update({});
     const { hash, rollout } = world.service('web');
-    const next = { hash, rollout, name: 'app-web-1_2', createdMs: world.nowMs };
+    const { nowMs } = world;
+    const next = { hash, rollout, name: 'app-web-1_2', createdMs: nowMs, startedMs: nowMs };
     world.container('a', 'two', { ...next, ready: false });
     expect(decide(world).waiting[0]?.why).toBe('runs on until its successor is ready');
     expect(actions(world)).toEqual([]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isReady, probePortsOf } from '../../../src/plan/readiness.ts';
+import { isReady, probePortsOf, readyDeadlineMs } from '../../../src/plan/readiness.ts';
 
 const running = { state: 'running', health: 'none', startedMs: 1_000 } as const;
 
@@ -70,4 +70,22 @@ test('ports to probe come from ports, expose and x-ports, only TCP, and not besi
   };
   expect(probePortsOf(spec)).toEqual([443, 8000, 9000, 9001]);
   expect(probePortsOf({ ...spec, healthcheck: { test: ['CMD', 'true'] } })).toEqual([]);
+});
+
+test('what was restarted must run for five seconds, as every run of a crash loop begins well', () => {
+  const facts = { state: 'running', health: 'none', startedMs: 1_000 } as const;
+  expect(isReady({}, facts, 2_000).ready).toBe(true);
+  expect(isReady({}, { ...facts, restarts: 1 }, 5_999)).toEqual({
+    ready: false,
+    checkAgainAtMs: 6_000,
+  });
+  expect(isReady({}, { ...facts, restarts: 1 }, 6_000).ready).toBe(true);
+});
+
+test('the time to become ready covers all tries of a health check, with the engine’s defaults', () => {
+  const healthcheck = { test: ['CMD', 'true'], interval: '1s', timeout: '2s', retries: 3 };
+  expect(readyDeadlineMs({ healthcheck })).toBe(39_000);
+  expect(readyDeadlineMs({ healthcheck: { ...healthcheck, start_period: '1m' } })).toBe(99_000);
+  expect(readyDeadlineMs({ healthcheck: { test: ['CMD', 'true'] } })).toBe(210_000);
+  expect(readyDeadlineMs({})).toBe(210_000);
 });

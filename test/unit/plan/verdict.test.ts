@@ -114,6 +114,28 @@ describe('a rollout that fails', () => {
     ]);
   });
 
+  test.each(['start-first', 'stop-first'])(
+    '%s: going back by hand starts what was replaced again, one slot at a time',
+    (order) => {
+      const spec = { deploy: { update_config: { order } } };
+      const fake = new FakeCluster(new World('a', 'b', 'c'));
+      fake.world.up('a', web('web:1', spec));
+      fake.settle();
+      const ids = fake.running('web').map(({ id }) => id);
+      fake.world.nowMs += 1_000;
+      fake.world.up('a', web('web:2', spec));
+      fake.settle();
+      expect(fake.running('web').map(({ id }) => id)).not.toEqual(ids);
+      fake.world.up('a', web('web:1', spec));
+      const counts: number[] = [];
+      fake.settle(() => counts.push(fake.running('web').filter((one) => !one.draining).length));
+      expect(fake.running('web').map(({ id }) => id)).toEqual(ids);
+      expect([Math.min(...counts), Math.max(...counts)]).toEqual(
+        order === 'start-first' ? [3, 4] : [2, 3],
+      );
+    },
+  );
+
   test.each<readonly [string, Service, { readonly noRollback?: boolean }]>([
     ['failure_action: pause', { deploy: { update_config: { failure_action: 'pause' } } }, {}],
     ['a local volume', { volumes: [{ type: 'volume', source: 'data', target: '/d' }] }, {}],
