@@ -25,7 +25,10 @@ export const bench: Bench = async (progress) => {
 
 type FigureParts = readonly [name: string, value: number, unit: string, goal?: number | undefined];
 
-function make(name: string, [value, unit, goal]: readonly [number, string, (number | undefined)?]): Figure {
+function make(
+  name: string,
+  [value, unit, goal]: readonly [number, string, (number | undefined)?],
+): Figure {
   return figure(name, value, unit, goal === undefined ? {} : { goal });
 }
 

@@ -30,12 +30,20 @@ async function withFolder(): Promise<{
 const isReachable = (from: TestAgent, to: TestAgent): boolean =>
   from.replica.liveness().get(to.replica.self) === 'reachable';
 
+function versionOf({ replica }: TestAgent): unknown {
+  // Written by the test itself.
+  const value = replica.get('app/shop')?.value as { readonly version: number } | undefined;
+  return value?.version;
+}
+
 /** Everything but c's own list of links, which changes with every link. */
 function contentOf({ replica }: TestAgent): unknown {
   return [...replica.entries('')].filter(({ key }) => !key.startsWith('links/'));
 }
 
-test('a cloned disk is found out and reported, and the others go on', { timeout: 90_000 }, async () => {
+test('a cloned disk is found out and reported, and the others go on', {
+  timeout: 90_000,
+}, async () => {
   const { a, b, c, dir } = await withFolder();
   await c.kill();
   const copyDir = await cluster.newDir();
@@ -45,7 +53,11 @@ test('a cloned disk is found out and reported, and the others go on', { timeout:
   const isHeld = (one: TestAgent): boolean => one.replica.guards().includes('duplicate');
   // Who dials whom depends on the ids: the copy has no link at all, or takes the original's away.
   await until('the copy or both know', () => isHeld(clone) || isHeld(original), 60_000);
-  await until('a peer says so', () => [a, b].some((one) => one.reports.join().includes('cloned disk')), 60_000);
+  await until(
+    'a peer says so',
+    () => [a, b].some((one) => one.reports.join().includes('cloned disk')),
+    60_000,
+  );
   for (const one of [original, clone].filter(isHeld)) {
     expect(one.reports.filter((text) => text.includes('cloned disk'))).toHaveLength(1);
     expect(one.reports.join()).toContain('remove identity.json');
@@ -68,7 +80,9 @@ test('a cloned disk is found out and reported, and the others go on', { timeout:
   expect(isHeld(again)).toBe(false);
 });
 
-test('an old snapshot of a disk takes part again with what is true now', { timeout: 60_000 }, async () => {
+test('an old snapshot of a disk takes part again with what is true now', {
+  timeout: 60_000,
+}, async () => {
   const { a, c, dir } = await withFolder();
   c.replica.observe(recordKey.container(c.replica.self, 'old'), { name: 'old' });
   await c.replica.write('app/shop', { version: 1 });
@@ -80,16 +94,18 @@ test('an old snapshot of a disk takes part again with what is true now', { timeo
   later.replica.observe(recordKey.container(c.replica.self, 'old'), null);
   later.replica.observe(recordKey.container(c.replica.self, 'new'), { name: 'new' });
   await later.replica.write('app/shop', { version: 2 });
-  await until('known', () => (a.replica.get('app/shop')?.value as { version: number }).version === 2);
+  await until('known', () => versionOf(a) === 2);
   await later.kill();
   const restored = await cluster.agent(oldDir);
   await until('equal', () => JSON.stringify(contentOf(restored)) === JSON.stringify(contentOf(a)));
   expect(restored.replica.get('app/shop')?.value).toEqual({ version: 2 });
-  expect(restored.replica.get(recordKey.container(c.replica.self, 'old'))?.value ?? null).toBeNull();
+  expect(
+    restored.replica.get(recordKey.container(c.replica.self, 'old'))?.value ?? null,
+  ).toBeNull();
   expect(restored.replica.guards()).not.toContain('duplicate');
   // What it writes now counts: its clock is ahead of all that it wrote before.
   await restored.replica.write('app/shop', { version: 3 });
-  await until('taken', () => (a.replica.get('app/shop')?.value as { version: number }).version === 3);
+  await until('taken', () => versionOf(a) === 3);
 });
 
 test('a lost database comes back from the peers', { timeout: 60_000 }, async () => {

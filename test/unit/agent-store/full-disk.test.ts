@@ -7,8 +7,7 @@ const run = promisify(execFile);
 const program = join(import.meta.dirname, 'full-disk.ts');
 
 /** A disk of 2 MiB that only the program sees and that goes with it. */
-const script =
-  'mount -t tmpfs -o size=2m tsc-compose-test /mnt && exec "$0" "$1" /mnt';
+const script = 'mount -t tmpfs -o size=2m tsc-compose-test /mnt && exec "$0" "$1" /mnt';
 
 async function whyNot(): Promise<string | undefined> {
   try {
@@ -26,7 +25,14 @@ test.skipIf(reason !== undefined)(
   'a full disk is an error, loses nothing that was acknowledged, and is over when there is room',
   { timeout: 60_000 },
   async () => {
-    const { stdout } = await run('unshare', ['--mount', 'sh', '-c', script, process.execPath, program]);
+    const { stdout } = await run('unshare', [
+      '--mount',
+      'sh',
+      '-c',
+      script,
+      process.execPath,
+      program,
+    ]);
     const result: unknown = JSON.parse(stdout);
     expect(result).toMatchObject({
       failure: 'E_STORE_FULL',
