@@ -30,6 +30,12 @@ async function withFolder(): Promise<{
 const isReachable = (from: TestAgent, to: TestAgent): boolean =>
   from.replica.liveness().get(to.replica.self) === 'reachable';
 
+function versionOf({ replica }: TestAgent): unknown {
+  // Written by the test itself.
+  const value = replica.get('app/shop')?.value as { readonly version: number } | undefined;
+  return value?.version;
+}
+
 /** Everything but c's own list of links, which changes with every link. */
 function contentOf({ replica }: TestAgent): unknown {
   return [...replica.entries('')].filter(({ key }) => !key.startsWith('links/'));
@@ -88,10 +94,7 @@ test('an old snapshot of a disk takes part again with what is true now', {
   later.replica.observe(recordKey.container(c.replica.self, 'old'), null);
   later.replica.observe(recordKey.container(c.replica.self, 'new'), { name: 'new' });
   await later.replica.write('app/shop', { version: 2 });
-  await until(
-    'known',
-    () => (a.replica.get('app/shop')?.value as { version: number }).version === 2,
-  );
+  await until('known', () => versionOf(a) === 2);
   await later.kill();
   const restored = await cluster.agent(oldDir);
   await until('equal', () => JSON.stringify(contentOf(restored)) === JSON.stringify(contentOf(a)));
@@ -102,10 +105,7 @@ test('an old snapshot of a disk takes part again with what is true now', {
   expect(restored.replica.guards()).not.toContain('duplicate');
   // What it writes now counts: its clock is ahead of all that it wrote before.
   await restored.replica.write('app/shop', { version: 3 });
-  await until(
-    'taken',
-    () => (a.replica.get('app/shop')?.value as { version: number }).version === 3,
-  );
+  await until('taken', () => versionOf(a) === 3);
 });
 
 test('a lost database comes back from the peers', { timeout: 60_000 }, async () => {
