@@ -6,9 +6,7 @@
  * asked, unless `pull_policy` wants a newer one; an image that exists nowhere, or a registry that
  * refuses the credentials, stops the change while nothing has happened yet.
  */
-import { setTimeout as pause } from 'node:timers/promises';
-import type Dockerode from 'dockerode';
-import { digestOf, pinnedReference, registryOf } from '../src/images/reference.ts';
+import { digestOf, pinnedReference } from '../src/images/reference.ts';
 import { durationMs } from '../src/lib/duration.ts';
 import { TscError } from '../src/lib/errors.ts';
 import type { MachineId } from '../src/model/ids.ts';
@@ -16,25 +14,21 @@ import type { Project } from '../src/model/project.ts';
 import type { ResolvedImage } from '../src/model/record.ts';
 import type { MachineView, View } from '../src/model/view.ts';
 import { placeable, refusal } from '../src/plan/place.ts';
+import {
+  askRegistry,
+  type Found,
+  type ImageComponents,
+  late,
+  maxPullCount,
+  optionalMs,
+  registryRefused,
+  type Wanted,
+} from './accept-registry.ts';
 import { isEngineDown, isRegistryRefusal } from './engine-errors.ts';
-import { digestFor, ensureImage, type RegistryAuth } from './engine-image.ts';
-import type { Log } from './log.ts';
+import { digestFor, ensureImage } from './engine-image.ts';
 
 /** 3 s: an inspect is answered from memory; longer is an engine or a line that hangs. */
 const inspectMs = 3_000;
-
-/** 30 s: one question to a registry, perhaps on another continent. */
-const registryMs = 30_000;
-
-/** 3: machines that try to reach a registry at the same time. */
-const maxPullCount = 3;
-
-export interface ImageComponents {
-  readonly docker: (machine: MachineId) => Promise<Dockerode>;
-  /** Credentials for the registry of an image, if there are any. */
-  readonly authFor: (reference: string) => RegistryAuth | undefined;
-  readonly log: Log;
-}
 
 export interface ImageFacts {
   /** By service. */
@@ -49,15 +43,6 @@ export interface ImageFacts {
 /** One that the engine did not answer. */
 const noAnswer = Symbol('no answer');
 
-/** An image of a service on the machines that may run it. */
-interface Wanted {
-  readonly service: string;
-  readonly reference: string;
-  readonly policy: string | undefined;
-  readonly platform: string | undefined;
-  readonly eligible: readonly MachineView[];
-}
-
 /** What a machine has under a name. */
 interface Held {
   readonly id: string;
@@ -65,13 +50,6 @@ interface Held {
   readonly digests: readonly string[];
   /** When the name was last given to it there; 0 when the engine does not say. */
   readonly taggedMs: number;
-}
-
-/** What the registry has under a name now. */
-interface Found {
-  readonly digest: string;
-  /** "linux/arm64" */
-  readonly platforms: readonly string[];
 }
 
 type Holders = ReadonlyMap<MachineId, Held>;
@@ -132,7 +110,7 @@ export async function gatherImages(
         // Which further machines may run it, only the registry knows; without it they may not.
         const chosen = first(wanted, holders)?.digests[0];
         const all = await once(questions, reference, () =>
-          askRegistry(wanted, components).catch(() => undefined),
+          askRegistry(wanted, components, optionalMs).catch(() => undefined),
         );
         if (all?.digest === chosen) found = all;
       }
@@ -318,54 +296,6 @@ function taggedMs(image: object): number {
   return Number.isNaN(ms) || ms < 0 ? 0 : ms;
 }
 
-/**
- * Asks the registry, through some of the engines: they know its certificates and mirrors.
- * @returns undefined when it cannot be asked; a pull may still say more
- * @throws TscError E_REGISTRY_REFUSED
- */
-async function askRegistry(
-  { eligible, reference, service }: Wanted,
-  { docker, authFor, log }: ImageComponents,
-): Promise<Found | undefined> {
-  const authconfig = authFor(reference);
-  const attempts = eligible.slice(0, maxPullCount).map(async ({ id }) => {
-    const engine = await docker(id);
-    const image = engine.getImage(reference);
-    const answer: unknown = await Promise.race([
-      image.distribution(authconfig === undefined ? {} : { authconfig }),
-      late(registryMs),
-    ]);
-    return foundIn(answer);
-  });
-  try {
-    return await Promise.any(attempts);
-  } catch (error) {
-    const causes: unknown[] = error instanceof AggregateError ? error.errors : [error];
-    const refused = causes.find((cause) => isRegistryRefusal(cause));
-    if (refused !== undefined) throw registryRefused(service, reference, authconfig, refused);
-    log.info('the registry could not be asked', { reference, error: causes[0] });
-    return undefined;
-  }
-}
-
-function foundIn(answer: unknown): Found {
-  const { Descriptor, Platforms } = answer as {
-    readonly Descriptor?: { readonly digest?: unknown };
-    readonly Platforms?: readonly { readonly os?: string; readonly architecture?: string }[] | null;
-  };
-  const digest = Descriptor?.digest;
-  if (typeof digest !== 'string') throw new Error('the engine told no digest');
-  const platforms = (Platforms ?? [])
-    .filter(({ os, architecture }) => os && architecture && os !== 'unknown')
-    .map(({ os, architecture }) => `${os}/${architecture}`);
-  return { digest, platforms: [...new Set(platforms)].sort() };
-}
-
-async function late(timeoutMs: number): Promise<never> {
-  await pause(timeoutMs, undefined, { ref: false });
-  throw new TscError('E_ENGINE_TIMEOUT', `the engine did not answer within ${timeoutMs} ms`);
-}
-
 /** Tries a few machines at a time: one of them may reach a registry that another does not. */
 async function pullSomewhere(wanted: Wanted, components: ImageComponents): Promise<void> {
   const attempts = wanted.eligible
@@ -436,25 +366,4 @@ async function pullOn(
       cause,
     });
   }
-}
-
-function registryRefused(
-  service: string,
-  reference: string,
-  auth: RegistryAuth | undefined,
-  cause: unknown,
-): TscError {
-  const registry = registryOf(reference) ?? 'the registry';
-  const who =
-    auth === undefined
-      ? 'wants credentials, and none were given'
-      : `refuses the credentials of ${auth.username || 'the token'}`;
-  return new TscError(
-    'E_REGISTRY_REFUSED',
-    `service ${service}: ${registry} ${who} for image "${reference}"`,
-    {
-      hint: `docker login ${registry}, here, and run the command again. Nothing has been changed`,
-      cause,
-    },
-  );
 }

@@ -46,6 +46,7 @@ import {
   rollbackTarget,
   unreferenced,
 } from '../src/plan/history.ts';
+import { loggingNotes } from '../src/plan/logging-notes.ts';
 import { acceptOperation } from '../src/plan/operate.ts';
 import { placeable, refusal } from '../src/plan/place.ts';
 import { acceptVolumeAbandon, acceptVolumeMove } from '../src/plan/volume-home.ts';
@@ -287,7 +288,9 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
     // Decided anew on what is known now, and from here to the pointer without a pause in between.
     const view = this.#view();
     accepted = acceptUp(view, request, facts);
-    const allNotes = [...notes, ...images.notes, ...accepted.notes];
+    const before = view.projects.get(project);
+    const logging = loggingNotes(before, request.project, accepted.changed);
+    const allNotes = [...notes, ...images.notes, ...accepted.notes, ...logging];
     if (request.isDryRun) return this.#dryRun(view, project, accepted, allNotes);
     const kept = [...(view.projects.get(project)?.services.values() ?? [])]
       .filter(({ name }) => accepted.pointer.services[name] !== undefined)

@@ -204,7 +204,6 @@ export class ClusterParts {
     this.#facts = new LocalFacts({
       listVolumes: () => engine.listOwnVolumes(cluster),
       inFlight: () => this.#executor.inFlight(),
-      engineAway: () => engineLife.away,
       onChange: markDirty,
       now,
       log: log.part('facts'),

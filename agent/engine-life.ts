@@ -5,11 +5,12 @@
  * note of the difference, so it is told by when it happened.
  */
 import { readFileSync } from 'node:fs';
-import { engineLeavesMs } from '../src/plan/limits.ts';
 import { processStartMs } from './local-facts.ts';
 
 /** Where Docker writes its process id, unless told otherwise. */
 const enginePidFile = '/run/docker.pid';
+/** 2 s: an engine that stops closes its API while it stops its containers. */
+const beforeMs = 2_000;
 /** 2 min after the agent has said good-bye: services are stopped one after the other. */
 const shutdownMs = 120_000;
 /** 60 s between the end of killed containers and the start of the next engine. */
@@ -33,7 +34,7 @@ export class EngineLife {
   readonly #components: EngineLifeComponents;
   #startedMs: number;
   #downMs: number | undefined;
-  #away: { readonly fromMs: number; readonly toMs: number } | undefined;
+  #away: { readonly fromMs: number; readonly untilMs: number } | undefined;
 
   constructor(components: EngineLifeComponents) {
     this.#components = components;
@@ -49,15 +50,10 @@ export class EngineLife {
     }
     const startedMs = this.#readStart();
     if (this.#downMs !== undefined && startedMs !== this.#startedMs) {
-      this.#away = { fromMs: this.#downMs - engineLeavesMs, toMs: nowMs };
+      this.#away = { fromMs: this.#downMs, untilMs: nowMs };
     }
     this.#startedMs = startedMs;
     this.#downMs = undefined;
-  }
-
-  /** When it was away last, from a little before that was noticed, ms since the epoch. */
-  get away(): { readonly fromMs: number; readonly toMs: number } | undefined {
-    return this.#away;
   }
 
   /** Whether a container was ended by its engine, or with its machine, and not by itself. */
@@ -65,12 +61,10 @@ export class EngineLife {
     // The engine that started it is the one that saw its end.
     if (startedMs >= this.#startedMs) return false;
     const away = this.#away;
-    if (away && finishedMs >= away.fromMs && finishedMs <= away.toMs) return true;
+    if (away && finishedMs >= away.fromMs - beforeMs && finishedMs <= away.untilMs) return true;
     const { leftMs } = this.#components;
     const isShutdown =
-      leftMs !== undefined &&
-      finishedMs >= leftMs - engineLeavesMs &&
-      finishedMs <= leftMs + shutdownMs;
+      leftMs !== undefined && finishedMs >= leftMs - beforeMs && finishedMs <= leftMs + shutdownMs;
     if (isShutdown) return true;
     return (exitCode === 137 || exitCode === 143) && finishedMs >= this.#startedMs - restartMs;
   }

@@ -12,20 +12,26 @@
 import type Dockerode from 'dockerode';
 import { TscError } from '../src/lib/errors.ts';
 import type { Action, ActionArguments, ActionName } from '../src/model/action.ts';
-import type { ClusterId, RolloutId } from '../src/model/ids.ts';
+import type { ClusterId, RolloutId, Slot } from '../src/model/ids.ts';
 import { composeLabel, label } from '../src/model/names.ts';
 import type { FailureRecord, SlotFailure } from '../src/model/record.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
-import type { ServiceView, View } from '../src/model/view.ts';
+import type { View } from '../src/model/view.ts';
 import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
 import { isFailure } from '../src/view/record-checks.ts';
-import { graceMsOf } from '../src/view/service-spec.ts';
-import { hasPostStart, preStopIn, runHooks } from './container-hooks.ts';
+import { preStopIn, runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
+import {
+  type FailedRollout,
+  type HookContext,
+  runPostStart,
+  runPreDeploy,
+  serviceOf,
+  whyOf,
+} from './executor-hooks.ts';
 import { type ContainerKey, keyOfLabels } from './files.ts';
-import { hookKeyOf, runHookOnce } from './hook-run.ts';
 import type { Log } from './log.ts';
 import type { Observer } from './observer.ts';
 
@@ -172,14 +178,14 @@ export class Executor {
   readonly #executors: Executors = {
     run: (given, why) => this.#run(given, why),
 
-    runHook: (given) => this.#runHook(given),
+    runHook: (given) => runPreDeploy(this.#hookContext(), given),
 
     start: async ({ containerId, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
       await this.#thenLook(containerId, async () => {
         await engine.start(containerId);
-        await this.#postStart(containerId);
+        await runPostStart(this.#hookContext(), containerId);
       });
       // Only now: one that has ended and is not draining would look as if it had ended by itself.
       observer.setDraining(containerId, false);
@@ -191,7 +197,7 @@ export class Executor {
       await this.#preStop(containerId);
       await this.#thenLook(containerId, async () => {
         await engine.restart(containerId, graceMs);
-        await this.#postStart(containerId);
+        await runPostStart(this.#hookContext(), containerId);
       });
     },
 
@@ -252,7 +258,7 @@ export class Executor {
   };
 
   async #run(given: ActionArguments['run'], why: string): Promise<void> {
-    const { observer, view, replica, now } = this.#components;
+    const { observer, view, now } = this.#components;
     const order = this.#orderOf(view(), given);
     // The plan was made for a definition that has been replaced since; the next one knows.
     if (order === undefined) return;
@@ -282,11 +288,16 @@ export class Executor {
     } finally {
       this.#beingMade.delete(subject);
     }
-    // A container that came up after all: only a failure to start it is taken back.
-    const failureKey = recordKey.failure(replica.self, given.project, given.service);
-    const failure = this.#failure(failureKey);
-    const left = withoutFailure(failure, given);
-    if (left !== failure) replica.observe(failureKey, left ?? null);
+    this.#takeBackFailure(given, given.slot);
+  }
+
+  /** What came up after all: only a failure to start it is taken back. */
+  #takeBackFailure(of: FailedRollout, slot: Slot): void {
+    const { replica } = this.#components;
+    const key = recordKey.failure(replica.self, of.project, of.service);
+    const failure = this.#failure(key);
+    const left = withoutFailure(failure, { rollout: of.rollout, slot });
+    if (left !== failure) replica.observe(key, left ?? null);
   }
 
   #startComponents(): ContainerStartComponents {
@@ -298,79 +309,25 @@ export class Executor {
     };
   }
 
-  async #runHook({ project, service: name, run }: ActionArguments['runHook']): Promise<void> {
-    const { observer, view, replica, now } = this.#components;
-    const known = view();
-    const machine = known.machines.get(known.self);
-    const service = known.projects.get(project)?.services.get(name);
-    // The plan was made for a rollout that has been replaced since.
-    if (machine === undefined || service?.hook?.run !== run) return;
-    const order = { cluster: this.#cluster, machine, service, run };
-    const key = hookKeyOf(order);
-    const subject = JSON.stringify(key);
-    this.#beingMade.set(subject, key);
-    const slot = service.mode === 'global' ? machine.id : '1';
-    const of = { project, service: name, rollout: run };
-    const failure = { slot, atMs: now(), hook: run };
-    try {
-      const ended = await runHookOnce(
-        {
-          ...this.#startComponents(),
-          replica,
-          refresh: (id) => observer.refresh(id),
-          isCurrent: () =>
-            !this.#isStopped && view().projects.get(project)?.services.get(name)?.hook?.run === run,
-          now,
-        },
-        order,
-      );
-      if (ended?.state !== 'failed') {
-        // It could not be started at first, perhaps, and has run since.
-        const key = recordKey.failure(replica.self, project, name);
-        const left = withoutFailure(this.#failure(key), { rollout: run, slot });
-        if (ended !== undefined && left !== this.#failure(key)) replica.observe(key, left ?? null);
-        return;
-      }
-      const { why, exitCode, lastLines } = ended;
-      const text = `the pre-deploy hook failed: ${why}`;
-      this.#writeFailure(of, { ...failure, why: text, exitCode, lastLines });
-    } catch (error) {
-      if (!isEngineDown(error) && !this.#isStopped) {
-        const why = `the pre-deploy hook could not be started: ${whyOf(error)}`;
-        this.#writeFailure(of, { ...failure, why, exitCode: null, lastLines: [] });
-      }
-      throw error;
-    } finally {
-      this.#beingMade.delete(subject);
-    }
-  }
-
-  /** After a start that is not the first: a container whose hooks fail is stopped again. */
-  async #postStart(containerId: string): Promise<void> {
-    const { engine, view, observer, now } = this.#components;
-    const labels = (await engine.inspect(containerId))?.Config.Labels ?? {};
-    const service = serviceOf(view(), labels);
-    if (service === undefined || !hasPostStart(service.spec)) return;
-    observer.setStarting(containerId, true);
-    try {
-      await runHooks(engine, containerId, service.spec, 'post_start');
-    } catch (error) {
-      await engine.stop(containerId, graceMsOf(service.spec));
-      const { project, name, rollout } = service;
-      this.#writeFailure(
-        { project, service: name, rollout },
-        {
-          slot: labels[label.slot] ?? '',
-          why: whyOf(error),
-          exitCode: null,
-          lastLines: [],
-          atMs: now(),
-        },
-      );
-      throw error;
-    } finally {
-      observer.setStarting(containerId, false);
-    }
+  /** What hooks need of this executor. */
+  #hookContext(): HookContext {
+    return {
+      ...this.#components,
+      ...this.#startComponents(),
+      cluster: this.#cluster,
+      isStopped: () => this.#isStopped,
+      whileMade: async (key, work) => {
+        const subject = JSON.stringify(key);
+        this.#beingMade.set(subject, key);
+        try {
+          await work();
+        } finally {
+          this.#beingMade.delete(subject);
+        }
+      },
+      fail: (of, failure) => this.#writeFailure(of, failure),
+      passed: (of, slot) => this.#takeBackFailure(of, slot),
+    };
   }
 
   /** The service as planned, on this machine; undefined when the view has moved on. */
@@ -515,22 +472,8 @@ function backOffKey({ name, subject, arguments: given }: Action): string {
   return JSON.stringify([name, subject, given]);
 }
 
-function serviceOf(view: View, labels: Readonly<Record<string, string>>): ServiceView | undefined {
-  const project = view.projects.get(labels[label.project] ?? '');
-  const service = project?.services.get(labels[label.service] ?? '');
-  return service?.hash === labels[label.hash] ? service : undefined;
-}
-
 /** The `stop_grace_period` that the container was made with; dockerode's types do not know it. */
 function ownGraceMs({ Config }: Dockerode.ContainerInspectInfo): number {
   const seconds = 'StopTimeout' in Config ? Config.StopTimeout : 0;
   return typeof seconds === 'number' ? seconds * 1_000 : 0;
-}
-
-/** A sentence for the user, with what to do where we know it. */
-function whyOf(error: unknown): string {
-  if (error instanceof TscError) {
-    return error.hint === undefined ? error.message : `${error.message} (${error.hint})`;
-  }
-  return error instanceof Error ? error.message : String(error);
 }

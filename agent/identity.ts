@@ -120,8 +120,7 @@ function identityFrom({ signingSeed, wgPrivateKey }: IdentityFile): Identity {
     wgPrivateKey,
     meshIp: meshIp(wgPublicKey),
     sign: (bytes) => sign(null, bytes, privateKey),
-    unseal: (context, sealed) =>
-      unseal(new Uint8Array(Buffer.from(signingSeed, 'base64')), context, sealed),
+    unseal: (context, sealed) => unseal(signingSeed, context, sealed),
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * What only this machine knows and no record says, for `plan`: when containers left traffic, which
- * volumes are here, when the machine was booted and when its engine was away. Everything is read
- * again after an agent restart; what cannot be (the moment of draining) counts as long ago.
+ * volumes are here, when the machine was booted. Everything is read again after an agent restart;
+ * what cannot be (the moment of draining) counts as long ago.
  */
 import { readFileSync } from 'node:fs';
 import type { View } from '../src/model/view.ts';
@@ -40,8 +40,6 @@ export interface LocalFactsComponents {
   /** Engine names of this cluster's volumes here. */
   readonly listVolumes: () => Promise<readonly string[]>;
   readonly inFlight: () => ReadonlySet<string>;
-  /** When the engine was away last; what ended meanwhile was ended by that. */
-  readonly engineAway: () => LocalState['engineAway'];
   readonly onChange: () => void;
   readonly now: () => number;
   readonly log: Log;
@@ -61,13 +59,11 @@ export class LocalFacts {
   }
 
   state(): LocalState {
-    const engineAway = this.#components.engineAway();
     return {
       inFlight: this.#components.inFlight(),
       drainingSinceMs: this.#drainingSinceMs,
       volumes: this.#volumes,
       bootedAtMs: this.#bootedAtMs,
-      ...(engineAway === undefined ? {} : { engineAway }),
     };
   }
 

@@ -19,7 +19,7 @@ import { volumeLabels } from '../src/render/container-labels.ts';
 import { containersOfService } from '../src/view/endpoints.ts';
 import { engineVolumeName, graceMsOf } from '../src/view/service-spec.ts';
 import { statusOfCause } from './engine-errors.ts';
-import { ensureImage } from './engine-image.ts';
+import { digestFor, ensureImage } from './engine-image.ts';
 import type { Log } from './log.ts';
 import { copyVolume, removeLeftMounts, type VolumeEnd } from './volume-copy.ts';
 
@@ -118,6 +118,7 @@ async function ensureImages(
   let image = '';
   for (const { name, spec, revision } of services) {
     const resolved = revision.images[name];
+    const digest = digestFor(resolved, to.platform);
     const found = await ensureImage(
       docker,
       {
@@ -125,6 +126,7 @@ async function ensureImages(
         policy: spec.pull_policy === 'always' ? undefined : spec.pull_policy,
         platform: spec.platform,
         resolvedId: resolved?.ids[to.platform],
+        ...(digest === undefined ? {} : { digest }),
         machineName,
       },
       log,

@@ -8,7 +8,9 @@ import type { Snapshot } from '../model/snapshot.ts';
 import type { ContainerView } from '../model/view.ts';
 import type { Cli } from './cli.ts';
 import { exitCode, say } from './cli.ts';
+import { followRollout } from './follow.ts';
 import { projectName } from './load.ts';
+import { heldNotes } from './ps-rows.ts';
 import { formatRolloutLine, rolloutLines } from './rollout-lines.ts';
 import { parseCount } from './values.ts';
 
@@ -63,6 +65,20 @@ export async function untilSeen(
   }
   say(cli.io.stderr, 'The machines go on without this command; see: tsc-compose ps -a');
   return exitCode.interrupted;
+}
+
+/** Waits until what was asked for is ready, and says what is not waited for. @returns the exit code */
+export async function followOperated(
+  cli: Cli,
+  { project, before, answer }: Operated,
+  timeoutMs?: number,
+): Promise<number> {
+  const { services } = answer;
+  if (services.length === 0) return exitCode.ok;
+  const watched = { project, services, pointerHlc: 0, before, timeoutMs };
+  const { code, snapshot } = await followRollout(cli, watched);
+  for (const line of heldNotes(snapshot, project, services)) say(cli.io.stderr, line);
+  return code;
 }
 
 /** Containers of the services that run where the agent can be asked. */

@@ -3,6 +3,7 @@
  * typed, elsewhere by the whole one. Pure.
  */
 import { posix } from 'node:path';
+import type { LoadResult } from '../compose/index.ts';
 import type { Place } from '../lib/errors.ts';
 import { TscError } from '../lib/errors.ts';
 
@@ -26,5 +27,23 @@ export function withShownPlace(error: TscError, cwd: string): TscError {
     ...(cause === undefined ? {} : { cause }),
     where: shownPlace(where, cwd),
     also: also.map((other) => withShownPlace(other, cwd)),
+  });
+}
+
+/** An agent names the key that it refuses; here is known where that stands. */
+export function withPlaceOfKey(
+  error: unknown,
+  positions: Pick<LoadResult['positions'], 'find'>,
+): unknown {
+  if (!(error instanceof TscError) || error.where !== undefined) return error;
+  const [, service, key] = /^services\.([\w.-]+)\.(x-[\w-]+): /.exec(error.message) ?? [];
+  if (service === undefined || key === undefined) return error;
+  const where = positions.find(['services', service, key]);
+  if (where === undefined) return error;
+  const { code, message, hint, cause } = error;
+  return new TscError(code, message, {
+    where,
+    ...(hint === undefined ? {} : { hint }),
+    ...(cause === undefined ? {} : { cause }),
   });
 }

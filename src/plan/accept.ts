@@ -189,11 +189,7 @@ export function acceptUp(view: View, request: UpRequest, facts: AcceptFacts): Ac
     operationsToWrite,
     changed,
     orphans,
-    notes: [
-      ...conflictNotes(view, before),
-      ...allocation.notes,
-      ...loggingNotes(before, project, selected),
-    ],
+    notes: [...conflictNotes(view, before), ...allocation.notes],
   };
 }
 
@@ -208,18 +204,6 @@ function conflictNotes(view: View, before: ProjectView | undefined): readonly st
   return (before?.conflicts ?? []).flatMap((lost) =>
     conflictLines(before?.name ?? '', lost, names),
   );
-}
-
-/** Said when a project comes up for the first time: the engine itself would keep logs without end. */
-function loggingNotes(
-  before: ProjectView | undefined,
-  project: Project,
-  selected: readonly string[],
-): readonly string[] {
-  if (before?.pointer !== undefined) return [];
-  const names = selected.filter((name) => project.services[name]?.logging === undefined);
-  if (names.length === 0) return [];
-  return [`without logging: a container keeps the last 30 MB of its log (${names.join(', ')})`];
 }
 
 /** `--scale` becomes part of the definition: the revision says by itself what is wanted. */

@@ -6,17 +6,11 @@
  */
 import type { ContainerView, ServiceView, View } from '../model/view.ts';
 import { containersOfSlot } from '../view/endpoints.ts';
-import {
-  companionOf,
-  graceMsOf,
-  isRunOnce,
-  lastingName,
-  restartPolicyOf,
-} from '../view/service-spec.ts';
+import { companionOf, graceMsOf, lastingName, restartPolicyOf } from '../view/service-spec.ts';
 import { isAlive } from './leave.ts';
 import { operationGraceMs, restartAtMsOf, startAtMsOf } from './operations.ts';
 import { reportFailure, reportTrouble } from './report-failure.ts';
-import { decideRestart, isEndedByMachine, restartDelayMs } from './restart.ts';
+import { decideRestart, restartDelayMs } from './restart.ts';
 import { type Steps, subject } from './steps.ts';
 
 export interface KeepInput {
@@ -127,7 +121,7 @@ function startAgain(input: KeepInput, container: ContainerView): void {
     return;
   }
   const policy = restartPolicyOf(service.spec);
-  const decision = decideRestart(policy, container, wasEndedByMachine(service, container, steps));
+  const decision = decideRestart(policy, container, steps.local.bootedAtMs);
   switch (decision.type) {
     case 'done':
       return;
@@ -149,19 +143,6 @@ function startAgain(input: KeepInput, container: ContainerView): void {
       return;
     }
   }
-}
-
-/** Whether its end says nothing about what it does. */
-export function wasEndedByMachine(
-  service: ServiceView,
-  container: ContainerView,
-  { local }: Steps,
-): boolean {
-  const isKnownDone = (service.done?.get(container.slot) ?? -1) >= container.finishedMs;
-  return isEndedByMachine(
-    { ...container, isRunOnce: isRunOnce(service), isKnownDone },
-    { bootedAtMs: local.bootedAtMs, engineAway: local.engineAway },
-  );
 }
 
 /** A container that joined another's network namespace keeps the old one when that is restarted. */

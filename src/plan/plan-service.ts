@@ -10,10 +10,10 @@
 import type { Slot } from '../model/ids.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
-import { companionOf, graceMsOf, isRunOnce, restartPolicyOf } from '../view/service-spec.ts';
+import { companionOf, graceMsOf, isRunOnce } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
 import { dependencyWait, unmetDependency } from './dependencies.ts';
-import { companionContainer, keepUp, wasEndedByMachine } from './keep-up.ts';
+import { companionContainer, keepUp } from './keep-up.ts';
 import { isAlive, removeStep } from './leave.ts';
 import { engineLeavesMs, failureRetryMs, surplusSettleMs } from './limits.ts';
 import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
@@ -131,9 +131,7 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
     replace(input, slot, old, kept);
     return;
   }
-  if (isDone(service, kept) && !isToStartAgain(service, kept, steps)) {
-    recordDone(steps, service, kept);
-  }
+  if (isDone(service, kept)) recordDone(steps, service, kept);
   const isRestartTurn = hasRestartTurn(input, slot);
   const startWait = (): string | undefined => unmetDependency(input, service);
   keepUp({ view, service, steps, isRestartTurn, startWait }, kept);
@@ -155,13 +153,6 @@ function isServing(service: ServiceView, copy: ContainerView): boolean {
 /** Was replaced once, and its definition is in force again: it is started instead of a new one. */
 function isResting(copy: ContainerView): boolean {
   return copy.state === 'exited' && copy.draining;
-}
-
-/** It ended with code 0 only because its machine went down. */
-function isToStartAgain(service: ServiceView, copy: ContainerView, steps: Steps): boolean {
-  return (
-    restartPolicyOf(service.spec).condition !== 'no' && wasEndedByMachine(service, copy, steps)
-  );
 }
 
 /** The container may be pruned away; that it has run must stay known. */

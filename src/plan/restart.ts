@@ -1,7 +1,7 @@
 /**
  * What happens to a container that has ended. The engine's own restart policy is off, because only
  * the agent knows whether the slot is still wanted here. The whole table, with what else may happen
- * to a container, is docs/restarts.md, and a test reads it from there; of how a container ended:
+ * to a container, is docs/restarts.md, and a test reads it from there; by how a container ended:
  *
  *   restart          exit 0    exit > 0              ended by the machine
  *   (absent)         done      failed                started again
@@ -10,8 +10,8 @@
  *   always           restarted restarted             started again
  *   unless-stopped   restarted restarted             started again
  *
- * "Ended by the machine" is exit code 255 (the engine did not see the end), or an end that came with
- * a shutdown of the machine or of its engine. A service that a user stopped never comes here.
+ * "Ended by the machine" is exit code 255 (the engine did not see the end) or 137/143 of a
+ * container that was started before the last boot. A service that a user stopped never comes here.
  */
 import type { RestartPolicy } from '../view/service-spec.ts';
 import { firstRestartDelayMs, maxRestartDelayMs, stableMs } from './limits.ts';
@@ -37,50 +37,17 @@ export type RestartDecision =
       readonly isAfterBoot: boolean;
     };
 
-/** What is known of the machine on which a container ended. */
-export interface MachineFacts {
-  /** When it was booted; 0 when that is not known. */
-  readonly bootedAtMs: number;
-  /** When its engine was last away, as its agent saw it. */
-  readonly engineAway: Span | undefined;
-}
-
-export interface Span {
-  readonly fromMs: number;
-  readonly toMs: number;
-}
-
 /**
- * Whether it ended because its machine or its engine went down, not by itself. A server that ends
- * with code 0 when it is told to has not completed anything; what is known to run once has.
- * @param isKnownDone its completion was written down when it happened
- */
-export function isEndedByMachine(
-  ended: EndedContainer & { readonly isRunOnce: boolean; readonly isKnownDone: boolean },
-  { bootedAtMs, engineAway }: MachineFacts,
-): boolean {
-  if (ended.exitCode === 255) return true;
-  const wasTold = [0, 137, 143].includes(ended.exitCode);
-  if (!wasTold || (ended.exitCode === 0 && (ended.isRunOnce || ended.isKnownDone))) return false;
-  if (ended.startedMs < bootedAtMs) return true;
-  return (
-    engineAway !== undefined &&
-    ended.finishedMs >= engineAway.fromMs &&
-    ended.finishedMs <= engineAway.toMs
-  );
-}
-
-/**
- * @param byMachine `isEndedByMachine`
+ * @param bootedAtMs when this machine was booted; 0 when that is not known
  */
 export function decideRestart(
   policy: RestartPolicy,
   ended: EndedContainer,
-  byMachine: boolean,
+  bootedAtMs: number,
 ): RestartDecision {
   const { condition } = policy;
   const code = ended.exitCode;
-  if (condition !== 'no' && byMachine) {
+  if (condition !== 'no' && isEndedByMachine(ended, bootedAtMs)) {
     const why = `the machine ended it (exit code ${code})`;
     return { type: 'start', atMs: 0, restarts: 0, why, isAfterBoot: true };
   }
@@ -108,4 +75,10 @@ export function decideRestart(
 /** 0.1 s, doubling, at most a minute. */
 export function restartDelayMs(attempts: number): number {
   return Math.min(maxRestartDelayMs, firstRestartDelayMs * 2 ** Math.min(attempts, 20));
+}
+
+function isEndedByMachine(ended: EndedContainer, bootedAtMs: number): boolean {
+  if (ended.exitCode === 255) return true;
+  const wasKilled = ended.exitCode === 137 || ended.exitCode === 143;
+  return wasKilled && ended.startedMs < bootedAtMs;
 }

@@ -43,7 +43,8 @@ export function planRetired(
   for (const container of retired) {
     if (container.machine !== view.self) continue;
     const last = retired.filter(({ slot }) => slot === container.slot).sort(lastFirst)[0];
-    const mayStay = isKept && last?.id === container.id && isWanted(container.slot);
+    const isAskedFor = (service.operation?.removeAtMs ?? 0) > container.finishedMs;
+    const mayStay = isKept && !isAskedFor && last?.id === container.id && isWanted(container.slot);
     if (mayStay && !steps.isPast(container.finishedMs + retiredKeepMs)) {
       giveOldName(view, service, { container, steps });
     } else {

@@ -17,8 +17,6 @@ export interface LocalState {
   readonly volumes: ReadonlySet<string>;
   /** When the machine was booted; 0 when not known. */
   readonly bootedAtMs: number;
-  /** When its engine was last away; absent when it has not been since the agent started. */
-  readonly engineAway?: { readonly fromMs: number; readonly toMs: number };
 }
 
 /** Nothing under way, nothing known. */

@@ -23,6 +23,9 @@ import {
   refusal,
 } from './place.ts';
 
+/** 16 plans: under a second on a large cluster, in which the agent does nothing else. */
+const maxPlanCount = 16;
+
 /**
  * @param decide `plan`, for any machine as `view.self`
  * @throws TscError E_SERVICE_UNKNOWN
@@ -87,9 +90,19 @@ function waitsOf(
   owners: Owners,
   decide: (view: View) => Plan,
 ): Waits {
-  const slots = owners.get(serviceKey(service.project, service.name)) ?? new Map();
   const copies = containersOfService(view, service.project, service.name);
-  const machines = new Set([...slots.values(), ...copies.map(({ machine }) => machine), view.self]);
+  const isWell = (slot: Slot): boolean => {
+    const own = copies.filter((copy) => copy.slot === slot);
+    return own.length === 1 && own.every(({ ready, hash }) => ready && hash === service.hash);
+  };
+  const open = [...(owners.get(serviceKey(service.project, service.name)) ?? [])].filter(
+    ([slot]) => !isWell(slot),
+  );
+  const concerned = [
+    ...open.map(([, machine]) => machine),
+    ...copies.filter(({ slot }) => !isWell(slot)).map(({ machine }) => machine),
+  ];
+  const machines = [...new Set([view.self, ...concerned])].slice(0, maxPlanCount);
   const waits = new Map<Slot, Set<string>>();
   const add = (slot: Slot, why: string): void => {
     waits.set(slot, (waits.get(slot) ?? new Set()).add(why));

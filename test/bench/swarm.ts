@@ -151,7 +151,18 @@ async function cuts(machines: Machines, progress: Progress): Promise<readonly Fi
   await us.remove();
   const first = machines[0];
   const nodes = ['docker', 'node', 'ls', '--format', '{{.Status}}'];
-  while ((await first.execOk(nodes)).split('\n').some((line) => line !== 'Ready')) await sleep(100);
+  // Its managers may be without a leader for a while: then it does not answer.
+  const isReady = async (): Promise<boolean> => {
+    const { code, stdout } = await first.exec(nodes);
+    return (
+      code === 0 &&
+      stdout
+        .trim()
+        .split('\n')
+        .every((line) => line === 'Ready')
+    );
+  };
+  while (!(await isReady())) await sleep(100);
   await sleep(restMs);
   const them = swarm(machines);
   const peer = await measurePowerCut(them, machines, { cut, hasIngress: false });

@@ -106,7 +106,9 @@ export class Facts {
         filters: { label: [`${label.project}=${this.project}`] },
         abortSignal: AbortSignal.timeout(listTimeoutMs),
       });
-      const containers = list.map((one) => ({
+      // What an update replaced is kept, stopped, for its log.
+      const replicas = list.filter(({ Names }) => !/-old(-\w+)?$/u.test(Names[0] ?? ''));
+      const containers = replicas.map((one) => ({
         id: one.Id,
         machine: name,
         service: one.Labels[label.service] ?? '',

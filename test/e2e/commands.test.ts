@@ -54,6 +54,16 @@ describe.each(engines().slice(0, 1))('commands on engine $engine', ({ engine }) 
     expect(db.stdout).toMatch(/m2 may not: .*x-machines/);
   });
 
+  test('plan shows the steps and the replicas that stay ready, and changes nothing', async () => {
+    const before = await cluster.containers('acts');
+    const args = ['plan', '--no-deps', '--force-recreate', 'web'];
+    const { code, stdout } = await cluster.tsc('m1', args, { cwd: 'acts' });
+    expect(code).toBe(0);
+    expect(stdout.match(/^\d+ +m\d +create web-\d: .* 3 of 3$/gm)).toHaveLength(3);
+    expect(stdout).toContain('web: never fewer than 3 of 3 ready.');
+    expect(await cluster.containers('acts')).toEqual(before);
+  });
+
   test('restart starts a service and its dependents anew, and keeps the containers', async () => {
     const before = await cluster.containers('acts');
     const first = await starts();

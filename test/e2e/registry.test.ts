@@ -113,7 +113,7 @@ describe.each(engines().slice(0, 1))('a private registry on engine $engine', ({ 
 
   test('a machine that joins later can pull, and the password is in nobody’s store', async () => {
     await cluster.addMachine('m4');
-    const endMs = Date.now() + 30_000;
+    const endMs = Date.now() + 90_000;
     while ((await versions())['m4'] === undefined && Date.now() < endMs);
     expect((await versions())['m4']).toBe('two');
     const secrets = [registry.password, Buffer.from(registry.password).toString('base64')];

@@ -68,6 +68,11 @@ describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {
   const idsOf = (all: readonly ContainerFacts[], service: string): readonly string[] =>
     all.filter((c) => c.service === service && c.state === 'running').map((c) => c.id);
 
+  const verdictOf = async (service: string): Promise<string | undefined> => {
+    const [project] = (await cluster.snapshot('m2')).projects.filter(({ name }) => name === 'app');
+    return project?.services.find(({ name }) => name === service)?.verdict?.result;
+  };
+
   test('an image that nobody has is refused before anything changes', async () => {
     cluster.writeFile('m1', 'bad/compose.yaml', app(false).replace('busybox', 'localhost:1/no:1'));
     const result = await cluster.tsc('m1', ['-p', 'app', 'up'], { cwd: 'bad' });
@@ -96,7 +101,8 @@ describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {
     expect(result.stderr).toContain('/no/such/program failed: No such file');
     expect(result.stderr).toMatch(/crash: 3 of 3 ready: .*; rolled back to revision/u);
     expect(result.stderr).toMatch(/sick: 3 of 3 ready: is unhealthy.*; rolled back to revision/u);
-    expect(result.stderr).toMatch(/data: 0 of 1 ready: the update has stopped: exited \(4\)/u);
+    expect(result.stderr).toMatch(/data: 0 of 1 ready: .*exited \(4\)/u);
+    await expect.poll(() => verdictOf('data'), { timeout: 30_000 }).toBe('paused');
     const after = await cluster.containers('app');
     // The replicas of the earlier definition have never left.
     for (const service of ['nostart', 'crash', 'sick']) {

@@ -45,9 +45,8 @@ export class FakeCluster {
   readonly off = new Set<string>();
   /** How often each run of a hook was started. */
   readonly hookRuns = new Map<string, number>();
-  /** By machine: when it was booted, and when its engine was last away. */
+  /** By machine: when it was booted. */
   readonly bootedAtMs = new Map<string, number>();
-  readonly engineAway = new Map<string, { readonly fromMs: number; readonly toMs: number }>();
   readonly #draining = new Map<MachineId, ReadonlyMap<string, number>>();
   #containers = 0;
 
@@ -90,13 +89,11 @@ export class FakeCluster {
     const seen = this.world.view(name);
     const draining = drainingSince(this.#draining.get(seen.self) ?? new Map(), seen);
     this.#draining.set(seen.self, draining);
-    const away = this.engineAway.get(name);
     const decided = plan(seen, {
       inFlight: new Set(),
       drainingSinceMs: draining,
       volumes: this.volumes.get(seen.self) ?? new Set(),
       bootedAtMs: this.bootedAtMs.get(name) ?? 0,
-      ...(away === undefined ? {} : { engineAway: away }),
     });
     this.waiting = decided.waiting;
     for (const action of decided.actions) this.#execute(seen, action);

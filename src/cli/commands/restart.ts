@@ -4,8 +4,7 @@
  */
 import type { CommandModule } from '../cli.ts';
 import { addProjectFlags, exitCode } from '../cli.ts';
-import { followRollout } from '../follow.ts';
-import { graceOf, operate } from '../operate.ts';
+import { followOperated, graceOf, operate } from '../operate.ts';
 
 interface RestartOptions {
   readonly timeout?: string;
@@ -23,15 +22,13 @@ export const define: CommandModule['define'] = (command, attach) => {
     .option('--no-wait', 'return when the order is stored, before it is carried out');
   attach(command, async (cli, services) => {
     const { timeout, deps, index, wait } = command.opts<RestartOptions>();
-    const { project, before, answer } = await operate(cli, {
+    const operated = await operate(cli, {
       act: 'restart',
       services,
       withoutDependents: !deps || index !== undefined,
       ...(index === undefined ? {} : { slot: index }),
       ...graceOf(timeout),
     });
-    if (!wait || answer.services.length === 0) return exitCode.ok;
-    const watched = { project, services: answer.services, pointerHlc: 0, before };
-    return (await followRollout(cli, { ...watched, timeoutMs: undefined })).code;
+    return wait ? followOperated(cli, operated) : exitCode.ok;
   });
 };

@@ -1,8 +1,7 @@
 /** `start`: starts the containers of stopped services, those that they need first. */
 import type { CommandModule } from '../cli.ts';
 import { addProjectFlags, exitCode } from '../cli.ts';
-import { followRollout } from '../follow.ts';
-import { operate } from '../operate.ts';
+import { followOperated, operate } from '../operate.ts';
 import { parseCount } from '../values.ts';
 
 export const define: CommandModule['define'] = (command, attach) => {
@@ -15,9 +14,7 @@ export const define: CommandModule['define'] = (command, attach) => {
     const { wait, waitTimeout } = command.opts<{ wait: boolean; waitTimeout?: string }>();
     const timeoutMs =
       waitTimeout === undefined ? undefined : parseCount('--wait-timeout', waitTimeout, 1) * 1000;
-    const { project, before, answer } = await operate(cli, { act: 'start', services });
-    if (!wait || answer.services.length === 0) return exitCode.ok;
-    const watched = { project, services: answer.services, pointerHlc: 0, before, timeoutMs };
-    return (await followRollout(cli, watched)).code;
+    const operated = await operate(cli, { act: 'start', services });
+    return wait ? followOperated(cli, operated, timeoutMs) : exitCode.ok;
   });
 };

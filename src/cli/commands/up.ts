@@ -18,6 +18,7 @@ import { dryRunLines } from '../dry-run.ts';
 import { followRollout } from '../follow.ts';
 import type { Loaded } from '../load.ts';
 import { loadFor } from '../load.ts';
+import { withPlaceOfKey } from '../places.ts';
 import { heldNotes } from '../ps-rows.ts';
 import { pushForUp } from '../push-for-up.ts';
 import { requireServices, withDependencies } from '../selection.ts';
@@ -97,7 +98,9 @@ async function up(cli: Cli, services: readonly string[], options: UpOptions): Pr
 
   const before = await cli.client.snapshot(cli.signal);
   if (!options.dryRun) await pushForUp(cli, request.project, selected, before);
-  const answer = await accepted(cli, project.name, request);
+  const answer = await accepted(cli, project.name, request).catch((error: unknown) => {
+    throw withPlaceOfKey(error, loaded.positions);
+  });
   sayAnswer(cli, answer);
   if (options.dryRun) {
     for (const line of dryRunLines(answer.steps, before, project.name)) say(stdout, line);

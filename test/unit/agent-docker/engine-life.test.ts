@@ -39,7 +39,7 @@ test('what ends while the engine is being restarted was ended by it, whatever th
   at(310_000, true, 308_000);
   expect(watched.hasEnded(ended())).toBe(true);
   expect(watched.hasEnded(ended({ exitCode: 3 }))).toBe(true);
-  expect(watched.hasEnded(ended({ finishedMs: 284_999 }))).toBe(false);
+  expect(watched.hasEnded(ended({ finishedMs: 297_999 }))).toBe(false);
   expect(watched.hasEnded(ended({ finishedMs: 310_001 }))).toBe(false);
   expect(watched.hasEnded(ended({ startedMs: 309_000, finishedMs: 309_500 }))).toBe(false);
 });
@@ -48,7 +48,7 @@ test('what ended soon after the agent was told to stop went down with its machin
   const { watched } = life(40_000);
   const before = { startedMs: 10_000 };
   expect(watched.hasEnded(ended({ ...before, finishedMs: 45_000 }))).toBe(true);
-  expect(watched.hasEnded(ended({ ...before, finishedMs: 24_999 }))).toBe(false);
+  expect(watched.hasEnded(ended({ ...before, finishedMs: 37_000 }))).toBe(false);
   expect(watched.hasEnded(ended({ ...before, finishedMs: 161_000 }))).toBe(false);
   expect(life().watched.hasEnded(ended({ ...before, finishedMs: 45_000 }))).toBe(false);
 });

@@ -1,4 +1,6 @@
 /** Sealing, and registry credentials as they travel between members. */
+import { createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { ed25519, x25519 } from '@noble/curves/ed25519.js';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createIdentity, type Identity } from '../../../agent/identity.ts';
 import { createLog } from '../../../agent/log.ts';
@@ -16,8 +18,7 @@ const host = 'registry.example:5000';
 const image = `${host}/team/app:1`;
 const mine = { username: 'someone', password: 's3cret' };
 
-const one = await createIdentity();
-const other = await createIdentity();
+const [one, other] = await Promise.all([createIdentity(), createIdentity()]);
 
 describe('sealing', () => {
   const sealed = seal(one.publicKey, 'use', Buffer.from('secret'));
@@ -41,6 +42,28 @@ describe('sealing', () => {
   test('what is no sealed message at all is refused, not a fault', () => {
     expect(() => one.unseal('use', '')).toThrow('damaged');
     expect(() => one.unseal('use', 'AAAA')).toThrow('damaged');
+  });
+
+  test('the key is that of the library, for any machine', () => {
+    const seed = randomBytes(32);
+    const publicKey = Buffer.from(ed25519.getPublicKey(new Uint8Array(seed)));
+    const box = Buffer.from(seal(publicKey.toString('base64'), 'x', Buffer.alloc(3)), 'base64');
+    const secret = ed25519.utils.toMontgomerySecret(new Uint8Array(seed));
+    const shared = x25519.getSharedSecret(secret, new Uint8Array(box.subarray(0, 32)));
+    const recipient = ed25519.utils.toMontgomery(new Uint8Array(publicKey));
+    const salt = createHash('sha256').update(box.subarray(0, 32)).update(recipient).digest();
+    const key = Buffer.from(hkdfSync('sha256', shared, salt, 'tsc-compose seal 1', 32));
+    const decipher = createDecipheriv('aes-256-gcm', key, Buffer.alloc(12));
+    decipher.setAAD(Buffer.from('x'));
+    decipher.setAuthTag(box.subarray(-16));
+    const plain = Buffer.concat([decipher.update(box.subarray(32, -16)), decipher.final()]);
+    expect(plain).toEqual(Buffer.alloc(3));
+  });
+
+  test('what is no key can have nothing sealed for it', () => {
+    const identityPoint = Buffer.from([1, ...Buffer.alloc(31)]).toString('base64');
+    expect(() => seal(identityPoint, 'x', Buffer.alloc(1))).toThrow('no key');
+    expect(() => seal('AAAA', 'x', Buffer.alloc(1))).toThrow('no key');
   });
 
   test('two seals of one secret are not alike', () => {

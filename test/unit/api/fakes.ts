@@ -56,6 +56,19 @@ export function aSnapshot(changes: Partial<Snapshot> = {}): Snapshot {
   };
 }
 
+/** Calls of a test that is about others. */
+export const unasked: Pick<ProjectChanges, 'operate' | 'rollback' | 'history' | 'definition'> = {
+  operate: () => Promise.reject(new Error('not asked')),
+  rollback: () => Promise.reject(new Error('not asked')),
+  history: () => ({ entries: [] }),
+  definition: () => ({
+    project: { name: '', services: {} },
+    revision: '',
+    scale: {},
+    contentHashes: {},
+  }),
+};
+
 export function aGossipStatus(changes: Partial<GossipStatus> = {}): GossipStatus {
   return {
     self: m1,
@@ -86,18 +99,6 @@ export function aGossipStatus(changes: Partial<GossipStatus> = {}): GossipStatus
     ...changes,
   };
 }
-/** Calls of a test that is about others. */
-export const unasked: Pick<ProjectChanges, 'operate' | 'rollback' | 'history' | 'definition'> = {
-  operate: () => Promise.reject(new Error('not asked')),
-  rollback: () => Promise.reject(new Error('not asked')),
-  history: () => ({ entries: [] }),
-  definition: () => ({
-    project: { name: '', services: {} },
-    revision: '',
-    scale: {},
-    contentHashes: {},
-  }),
-};
 
 export interface FakeAgent {
   readonly components: ApiComponents;

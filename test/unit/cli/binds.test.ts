@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MachineFactsReader } from '../../../agent/machine-facts.ts';
 import { hereRequest } from '../../../src/client/here.ts';
+import { TscError } from '../../../src/lib/errors.ts';
 import type { UpRequest } from '../../../src/model/api.ts';
 import { fakeAgent } from '../api/fakes.ts';
 import { type Harness, harness } from './harness.ts';
@@ -9,6 +10,7 @@ import { type Harness, harness } from './harness.ts';
 let house: Harness;
 let requests: UpRequest[];
 let isHere: boolean;
+let refusal: TscError | undefined;
 /** Copies that the command gave, by hash. */
 let given: Map<string, Buffer>;
 
@@ -16,6 +18,7 @@ beforeEach(async () => {
   requests = [];
   given = new Map();
   isHere = false;
+  refusal = undefined;
   const base = fakeAgent();
   house = await harness(
     fakeAgent({
@@ -28,8 +31,9 @@ beforeEach(async () => {
         if (projects === undefined) throw new Error('the fake has a cluster');
         return {
           ...projects,
-          up: (project, request, signal) => {
+          up: async (project, request, signal) => {
             requests.push(request);
+            if (refusal !== undefined) throw refusal;
             return projects.up(project, request, signal);
           },
         };
@@ -158,5 +162,17 @@ describe('x-caddy', () => {
     expect(result.stderr).toMatch(
       /compose.yaml:4:5: services.web.x-caddy: .*nothing cannot be read/,
     );
+  });
+
+  test('that the agent refuses is shown where it stands', async () => {
+    house.write('compose.yaml', file('{ config: "a {" }'));
+    house.write('a {', 'a {');
+    refusal = new TscError(
+      'E_COMPOSE_X_CADDY',
+      'services.web.x-caddy: Caddyfile:1: unexpected end',
+    );
+    const result = await house.tsc('up', '--no-wait');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('compose.yaml:4:5: services.web.x-caddy: Caddyfile:1:');
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Service } from '../../../src/model/project.ts';
 import type { VerdictRecord } from '../../../src/model/record.ts';
 import type { ServiceView } from '../../../src/model/view.ts';
+import { acceptOperation } from '../../../src/plan/operate.ts';
 import { isVerdict } from '../../../src/view/record-checks.ts';
 import { aMachineRecord, aProject, machineId, World } from '../../lib/builders.ts';
 import { FakeCluster } from '../../lib/fake-cluster.ts';
@@ -98,6 +99,32 @@ describe('a rollout that fails', () => {
     fake.settle();
     const kept = fake.containers().filter((found) => found.hash === broken.hash);
     expect(kept.map(({ name, state }) => [name, state])).toEqual([['app-web-1-old', 'exited']]);
+  });
+
+  test('what is kept goes with rm, with its slot and after a day', () => {
+    const kept = (fake: FakeCluster): readonly string[] =>
+      fake.containers().flatMap(({ name }) => (name.endsWith('-old') ? [name] : []));
+    const { fake } = brokenUpdate();
+    fake.settle();
+    expect(kept(fake)).toEqual(['app-web-1-old']);
+    const by = { machine: machineId('a') };
+    const { world } = fake;
+    const act = { act: 'remove', services: ['web'] } as const;
+    world.operate('a', acceptOperation(world.view('a'), 'app', act, world.nowMs, by).writes);
+    fake.settle();
+    expect(kept(fake)).toEqual([]);
+    expect(fake.running('web')).toHaveLength(3);
+    fake.behaviours.clear();
+    world.nowMs += 1_000;
+    world.up('a', web('web:3'));
+    fake.settle();
+    expect(kept(fake)).toEqual(['app-web-1-old', 'app-web-2-old', 'app-web-3-old']);
+    world.up('a', web('web:3', {}, 2));
+    fake.settle();
+    expect(kept(fake)).toEqual(['app-web-1-old', 'app-web-2-old']);
+    world.nowMs += 24 * 3_600_000;
+    fake.settle();
+    expect(kept(fake)).toEqual([]);
   });
 
   test('stop-first: the replaced container is started again, not made anew', () => {
