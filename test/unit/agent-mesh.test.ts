@@ -319,8 +319,9 @@ test('links, round trips and traffic are seen from outside', async () => {
   expect(status().recordCount).toBeGreaterThanOrEqual(6);
   for (const link of status().links) {
     expect(link.roundTripMs).toBeGreaterThan(0);
-    expect(link.sentBytes).toBeGreaterThan(100);
-    expect(link.receivedBytes).toBeGreaterThan(100);
+    // A heartbeat at least: a link may be younger than all news.
+    expect(link.sentBytes).toBeGreaterThan(15);
+    expect(link.receivedBytes).toBeGreaterThan(15);
   }
   const before = status();
   await agents[1]?.kill();
