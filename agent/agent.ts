@@ -21,15 +21,18 @@ import { plan } from '../src/plan/plan.ts';
 import { idleLocalState } from '../src/plan/steps.ts';
 import { explain } from '../src/plan/why.ts';
 import { Acceptor } from './accept.ts';
+import { MachineAcceptor } from './accept-machines.ts';
 import { ApiServer } from './api.ts';
 import { noCluster } from './api-routes.ts';
 import { ClusterParts } from './cluster-parts.ts';
 import { Copies } from './copies.ts';
 import { proxyDocker, proxyDockerUpgrade } from './docker-proxy.ts';
 import { Engine } from './engine.ts';
+import { type Inventory, readInventory } from './engine-inventory.ts';
 import { createVerify, type Identity, loadIdentity } from './identity.ts';
 import { Images } from './images.ts';
 import { Joining } from './joining.ts';
+import { bootTimeMs } from './local-facts.ts';
 import type { Log } from './log.ts';
 import { MachineFactsReader } from './machine-facts.ts';
 import { MeshClient } from './mesh-client.ts';
@@ -61,8 +64,10 @@ export class Agent {
   readonly #watchers = new Set<() => void>();
   #parts: ClusterParts | undefined;
   #acceptor: Acceptor | undefined;
+  #machineAcceptor: MachineAcceptor | undefined;
   #engineVersion: string | null = null;
   #platform = `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`;
+  #inventory: Inventory = { engineLabels: {}, resources: {} };
   #isMeshUp = false;
 
   /** Opens identity and records, and starts; in a cluster already, everything of it. */
@@ -167,6 +172,7 @@ export class Agent {
         },
         projects: () => this.#acceptor,
         volumes: () => this.#acceptor,
+        machines: () => this.#machineAcceptor,
         cluster: this.#joining,
         localDocker: {
           request: (request, response, rest) =>
@@ -241,6 +247,11 @@ export class Agent {
       connectRpc: (machine) => this.#meshClient.connectRpc(machine),
       copies: this.#copies,
       caddyImage: this.#options.caddyImage,
+      log: this.#log.part('accept'),
+    });
+    this.#machineAcceptor = new MachineAcceptor({
+      replica: this.#replica,
+      viewContext: () => parts.viewContext(),
       log: this.#log.part('accept'),
     });
     parts.subscribe(() => {
@@ -318,6 +329,8 @@ export class Agent {
         protocol: protocolVersion,
         plan: planVersion,
       },
+      ...this.#inventory,
+      bootedAtMs: Math.round(bootTimeMs()),
     };
   }
 
@@ -326,6 +339,7 @@ export class Agent {
       const { engine, platform } = await this.#engine.version();
       this.#engineVersion = engine;
       this.#platform = platform;
+      this.#inventory = await readInventory(this.#options.dockerSocket);
     } catch (error) {
       // The agent works without; it says so by `able: false` until the engine is there.
       this.#log.warn('the engine does not answer', { error });

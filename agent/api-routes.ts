@@ -15,8 +15,11 @@ import type {
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  MachineOptionsRequest,
   OperateAnswer,
   OperateRequest,
+  RebalanceAnswer,
+  RebalanceRequest,
   RegistryCredentials,
   RollbackRequest,
   ScaleRequest,
@@ -47,6 +50,12 @@ export interface VolumeChanges {
   abandonVolume(volume: string, request: VolumeRequest): Promise<VolumeAnswer>;
 }
 
+/** What operators change about machines; agent/accept-machines.ts. */
+export interface MachineChanges {
+  setOptions(machine: string, request: MachineOptionsRequest): Promise<ChangeAnswer>;
+  rebalance(request: RebalanceRequest): Promise<RebalanceAnswer>;
+}
+
 /** What changes who belongs to the cluster. */
 export interface ClusterChanges {
   init(request: InitRequest): Promise<InfoAnswer>;
@@ -66,6 +75,7 @@ export interface RouteComponents {
   readonly projects: () => ProjectChanges | undefined;
   /** As `projects`. */
   readonly volumes: () => VolumeChanges | undefined;
+  readonly machines: () => MachineChanges | undefined;
   readonly cluster: ClusterChanges;
   readonly machineFacts: MachineQuestions;
 }
@@ -98,6 +108,11 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
   };
   const volumes = (): VolumeChanges => {
     const changes = components.volumes();
+    if (changes === undefined) throw noCluster();
+    return changes;
+  };
+  const machines = (): MachineChanges => {
+    const changes = components.machines();
     if (changes === undefined) throw noCluster();
     return changes;
   };
@@ -188,6 +203,19 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       pattern: /^\/v1\/projects\/([^/]+)\/definition$/,
       isForPeers: false,
       handle: ({ parameters: [project = ''] }) => projects().definition(projectName(project)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/machines\/([^/]+)\/options$/,
+      isForPeers: false,
+      handle: ({ parameters: [machine = ''], body }) =>
+        machines().setOptions(machine, machineOptionsRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/rebalance$/,
+      isForPeers: false,
+      handle: ({ body }) => machines().rebalance(rebalanceRequest(body)),
     },
     {
       method: 'POST',
@@ -365,6 +393,47 @@ function whyRequest(body: unknown): WhyRequest {
     service: text(fields, 'service'),
     ...(typeof slot === 'string' ? { slot } : {}),
   };
+}
+
+function machineOptionsRequest(body: unknown): MachineOptionsRequest {
+  const { drain, weight, labels, resources } = fieldsOf(body);
+  if (drain !== undefined && typeof drain !== 'boolean') throw bad('"drain" must be true or false');
+  return {
+    ...(drain === undefined ? {} : { drain }),
+    ...(weight === undefined ? {} : { weight: weight === null ? null : finite('weight', weight) }),
+    ...(labels === undefined
+      ? {}
+      : {
+          labels: orNull('labels', labels, (name, value) => {
+            if (typeof value === 'string') return value;
+            throw bad(`"${name}" must be a string or null`);
+          }),
+        }),
+    ...(resources === undefined ? {} : { resources: orNull('resources', resources, finite) }),
+  };
+}
+
+function rebalanceRequest(body: unknown): RebalanceRequest {
+  const fields = fieldsOf(body);
+  return { projects: strings(fields, 'projects'), isDryRun: fields.isDryRun === true };
+}
+
+function finite(name: string, value: unknown): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
+  throw bad(`"${name}" must be a number, 0 or more`);
+}
+
+function orNull<T>(
+  key: string,
+  given: unknown,
+  read: (name: string, value: unknown) => T,
+): Readonly<Record<string, T | null>> {
+  return Object.fromEntries(
+    Object.entries(fieldsOf(given)).map(([name, value]) => [
+      name,
+      value === null ? null : read(`${key}.${name}`, value),
+    ]),
+  );
 }
 
 function initRequest(body: unknown): InitRequest {

@@ -231,6 +231,15 @@ export class Executor {
       await this.#thenLook(containerId, () => engine.rename(containerId, name));
     },
 
+    claim: async ({ slots }) => {
+      const { replica } = this.#components;
+      replica.observe(recordKey.claim(replica.self), { slots });
+    },
+
+    moveSlots: async ({ project, service, operation }) => {
+      this.#components.replica.observe(recordKey.operation(project, service), operation);
+    },
+
     removeVolume: ({ project, volume }) => this.#removeVolume(project, volume),
 
     writeVerdict: async ({ project, service, rollout, verdict }) => {

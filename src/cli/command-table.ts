@@ -91,8 +91,13 @@ export const commandTable: readonly CommandEntry[] = [
     ['volumes'],
   ),
   entry(
+    'rebalance',
+    'Make the counts of replicas even again',
+    () => import('./commands/rebalance.ts'),
+  ),
+  entry(
     'machine',
-    'Form the cluster: init, token, join, ls',
+    'Form the cluster and set its machines: init, join, ls, drain, label',
     () => import('./commands/machine.ts'),
   ),
   entry(

@@ -65,6 +65,10 @@ function stepText({ action, replica }: PlannedStep, snapshot: Snapshot): string 
       return `${action.name} ${nameOf(action.arguments.containerId)}: ${action.reason}`;
     case 'rename':
       return `name a container ${action.arguments.name}: ${action.reason}`;
+    case 'claim':
+      return `claim ${action.arguments.slots.map((c) => `${c.service}-${c.slot}`).join(', ')}`;
+    case 'moveSlots':
+      return `move slots of ${action.arguments.service}: ${action.reason}`;
     case 'removeVolume':
       return `remove volume ${action.arguments.volume}: ${action.reason}`;
     case 'writeVerdict':

@@ -14,8 +14,11 @@ import type {
   InfoAnswer,
   InitRequest,
   JoinRequest,
+  MachineOptionsRequest,
   OperateAnswer,
   OperateRequest,
+  RebalanceAnswer,
+  RebalanceRequest,
   RollbackRequest,
   ScaleRequest,
   TokenAnswer,
@@ -135,6 +138,23 @@ export class AgentClient {
   definition(project: string, signal?: AbortSignal): Promise<DefinitionAnswer> {
     const path = `/v1/projects/${encodeURIComponent(project)}/definition`;
     return this.#get<DefinitionAnswer>(path, signal);
+  }
+
+  /**
+   * Drain, activate, labels, weight, resources.
+   * @param machine id or name
+   */
+  setMachine(
+    machine: string,
+    request: MachineOptionsRequest,
+    signal?: AbortSignal,
+  ): Promise<ChangeAnswer> {
+    const path = `/v1/machines/${encodeURIComponent(machine)}/options`;
+    return this.#post<ChangeAnswer>(path, request, signal);
+  }
+
+  rebalance(request: RebalanceRequest, signal?: AbortSignal): Promise<RebalanceAnswer> {
+    return this.#post<RebalanceAnswer>('/v1/rebalance', request, signal);
   }
 
   init(request: InitRequest, signal?: AbortSignal): Promise<InfoAnswer> {

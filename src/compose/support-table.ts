@@ -69,6 +69,11 @@ function namesContainer(value: Json): boolean {
   return sources.some((source) => String(source).startsWith('container:'));
 }
 
+function namesRole(value: Json): boolean {
+  const constraints: readonly unknown[] = Array.isArray(value) ? value : [];
+  return constraints.some((constraint) => /^\s*node\.role\b/i.test(String(constraint)));
+}
+
 function each(
   prefix: string,
   keys: string,
@@ -104,7 +109,7 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
      mem_reservation memswap_limit mem_swappiness cpu_count cpu_percent cpu_period cpu_quota
      cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset pids_limit shm_size devices group_add uts
      userns_mode oom_kill_disable oom_score_adj runtime cgroup cgroup_parent storage_opt
-     device_cgroup_rules isolation attach blkio_config mac_address`,
+     device_cgroup_rules isolation attach blkio_config mac_address gpus`,
   ),
   [
     'services.*.pull_policy',
@@ -207,22 +212,16 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
   ['services.*.deploy.resources', 'members'],
   ['services.*.deploy.resources.limits', honoured],
   ['services.*.deploy.resources.reservations', 'members'],
-  ...each(
-    'services.*.deploy.resources.reservations',
-    'memory cpus',
-    translated('handed to the engine; machines are not chosen by what is free on them yet'),
-  ),
-  ...each(
-    'services.*.deploy.resources.reservations',
-    'devices generic_resources',
-    refused('devices are not assigned to replicas yet: use devices and x-machines'),
-  ),
+  ...each('services.*.deploy.resources.reservations', 'memory cpus devices generic_resources'),
   ['services.*.deploy.placement', 'members'],
-  ...each(
-    'services.*.deploy.placement',
-    'constraints preferences max_replicas_per_node',
-    refused('use x-machines to say which machines a service may run on'),
-  ),
+  ...each('services.*.deploy.placement', 'preferences max_replicas_per_node'),
+  [
+    'services.*.deploy.placement.constraints',
+    [
+      ...translated('every machine is manager and worker: there is no leader', namesRole),
+      ...honoured,
+    ],
+  ],
 
   // Read by programs for one machine, before or beside the cluster.
   [
@@ -239,12 +238,6 @@ export const supportTable: Readonly<Record<string, SupportEntry>> = Object.fromE
   // What is not carried out.
   ['services.*.provider', refused('providers are programs of one machine')],
   ['services.*.models', refused('models are not run by the cluster')],
-  [
-    'services.*.gpus',
-    translated(
-      'asked of the engine where a replica runs: name the machines that have them under x-machines',
-    ),
-  ],
   ['services.*.credential_spec', refused('credential specs are for Windows')],
   [
     'services.*.use_api_socket',

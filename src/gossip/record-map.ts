@@ -17,7 +17,7 @@ import {
 import { tombstoneLifeMs } from './limits.ts';
 
 /** Kinds whose keys name the only machine that may write them. */
-export const singleWriterKinds: ReadonlySet<string> = new Set(['m', 'links', 'c', 'fail']);
+export const singleWriterKinds: ReadonlySet<string> = new Set(['m', 'links', 'c', 'fail', 'claim']);
 
 /**
  * Kinds whose tombstones are dropped after a while: their owner corrects a late peer, or they are

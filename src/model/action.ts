@@ -3,7 +3,7 @@
  * exhaustive record over their names, so a new action does not compile until it can be carried out.
  */
 import type { RolloutId, ServiceHash, Slot } from './ids.ts';
-import type { VerdictRecord } from './record.ts';
+import type { OperationRecord, SlotClaim, VerdictRecord } from './record.ts';
 
 export interface ActionArguments {
   /** Makes image, network and volumes available, then creates and starts a container. */
@@ -41,6 +41,14 @@ export interface ActionArguments {
   };
   /** Gives the kept container its lasting name after its predecessor has gone. */
   readonly rename: { readonly containerId: string; readonly name: string };
+  /** Writes `claim/`: the slots that this machine is about to fill; replaces all earlier ones. */
+  readonly claim: { readonly slots: readonly SlotClaim[] };
+  /** Writes slots that are to change their machine into the service's `op/` record. */
+  readonly moveSlots: {
+    readonly project: string;
+    readonly service: string;
+    readonly operation: OperationRecord;
+  };
   readonly removeVolume: { readonly project: string; readonly volume: string };
   /** Writes `fail/`: this machine cannot bring the slot up. */
   readonly reportFailure: {

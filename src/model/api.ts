@@ -197,6 +197,39 @@ export interface OperateAnswer extends ChangeAnswer {
   readonly notes: readonly string[];
 }
 
+/** `POST /v1/machines/<name>/options`: what operators set; what is not named stays as it is. */
+export interface MachineOptionsRequest {
+  readonly drain?: boolean;
+  /** null: by the machine's size again. */
+  readonly weight?: number | null;
+  /** A label of null is taken away. */
+  readonly labels?: Readonly<Record<string, string | null>>;
+  /** What replicas can reserve by number; null: as the engine says. */
+  readonly resources?: Readonly<Record<string, number | null>>;
+}
+
+/** `POST /v1/rebalance` */
+export interface RebalanceRequest {
+  /** Empty: all. */
+  readonly projects: readonly string[];
+  readonly isDryRun: boolean;
+}
+
+export interface RebalanceAnswer {
+  readonly moves: readonly RebalanceMove[];
+  readonly storedOnCount: number;
+}
+
+export interface RebalanceMove {
+  readonly project: string;
+  readonly service: string;
+  readonly slot: string;
+  /** Id of the container that goes. */
+  readonly container: string;
+  readonly from: MachineId;
+  readonly to: MachineId;
+}
+
 export interface ChangeAnswer {
   readonly hlc: number;
   readonly storedOnCount: number;

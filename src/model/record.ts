@@ -46,6 +46,12 @@ export interface MachineRecord {
   readonly cpuCount: number;
   readonly memoryBytes: number;
   readonly versions: MachineVersions;
+  /** Labels of its engine, for `engine.labels.…`. */
+  readonly engineLabels?: Readonly<Record<string, string>>;
+  /** What replicas can reserve by number: generic resources of the engine, and "gpu". */
+  readonly resources?: Readonly<Record<string, number>>;
+  /** When it was switched on, by its own clock. */
+  readonly bootedAtMs?: number;
   readonly admission: Admission;
 }
 
@@ -81,6 +87,10 @@ export interface MachineOptionsRecord {
   readonly drain?: boolean;
   readonly publish?: boolean;
   readonly ingress?: boolean;
+  /** Its share of the containers, beside the weights of the others; absent: by its size. */
+  readonly weight?: number;
+  /** As in `m/`, and before it: what the engine does not know of. */
+  readonly resources?: Readonly<Record<string, number>>;
 }
 
 /** `links/<machine>`: the links that this end has up; an edge exists when both ends list it. */
@@ -252,6 +262,12 @@ export interface OperationRecord {
   readonly removeVolumes?: boolean;
   /** Who asked for the last change of this record, when, and for what: shown by `why`. */
   readonly by?: OperationAuthor;
+  /** Machines of slots that `scale` added, allocated once as in the pointer. */
+  readonly slots?: Readonly<Record<Slot, MachineId>>;
+  /** Slots that are to leave their machine although it could keep them (`rebalance`). */
+  readonly moves?: Readonly<Record<Slot, SlotMove>>;
+  /** When the moves were decided. */
+  readonly movedAtMs?: number;
 }
 
 /** A signal for running containers. */
@@ -269,6 +285,29 @@ export interface OperationAuthor {
   readonly atMs: number;
   /** "stop", "scale to 3" */
   readonly act: string;
+}
+
+/** Valid for this very container: once it is gone, the move is over, however it ended. */
+export interface SlotMove {
+  /** Id of the container that is to go. */
+  readonly container: string;
+  readonly to: MachineId;
+}
+
+/**
+ * `claim/<machine>`: slots that the machine is about to fill without having been told to. Others
+ * that were about to do the same see it in time (src/plan/claims.ts).
+ */
+export interface ClaimRecord {
+  readonly slots: readonly SlotClaim[];
+}
+
+export interface SlotClaim {
+  readonly project: string;
+  readonly service: string;
+  readonly slot: Slot;
+  /** By the clock of the machine that claims. */
+  readonly atMs: number;
 }
 
 export type ContainerState =
@@ -413,7 +452,7 @@ export interface HistoryService {
 }
 
 /** Kinds of records whose losses are repaired by observation: they need no fsync. */
-export const observedKinds: readonly string[] = ['c', 'links', 'fail'];
+export const observedKinds: readonly string[] = ['c', 'links', 'fail', 'claim'];
 
 export const recordKey = {
   machine: (id: MachineId): string => `m/${id}`,
@@ -427,6 +466,7 @@ export const recordKey = {
   operation: (project: string, service: string): string => `op/${project}/${service}`,
   hook: (project: string, service: string): string => `hook/${project}/${service}`,
   container: (machine: MachineId, containerId: string): string => `c/${machine}/${containerId}`,
+  claim: (machine: MachineId): string => `claim/${machine}`,
   failure: (machine: MachineId, project: string, service: string): string =>
     `fail/${machine}/${project}/${service}`,
   verdict: (project: string, service: string, rollout: RolloutId): string =>

@@ -15,6 +15,7 @@ import type {
   PointerRecord,
   PointerTombstone,
   RevisionRecord,
+  SlotClaim,
   VerdictRecord,
 } from './record.ts';
 
@@ -50,6 +51,12 @@ export interface View {
   /** Containers of pre-deploy hooks, in the same order: members of networks, and no replicas. */
   readonly hookContainers?: readonly ContainerView[];
   readonly failures: readonly FailureView[];
+  /** Slots that machines are about to fill, in order of machine. */
+  readonly claims?: readonly ClaimView[];
+}
+
+export interface ClaimView extends SlotClaim {
+  readonly machine: MachineId;
 }
 
 export interface MachineView {
@@ -69,6 +76,13 @@ export interface MachineView {
   readonly cpuCount: number;
   readonly memoryBytes: number;
   readonly versions: MachineVersions;
+  readonly engineLabels: Readonly<Record<string, string>>;
+  /** What replicas can reserve by number, "gpu" among them. */
+  readonly resources: Readonly<Record<string, number>>;
+  /** Its share of the containers, beside the weights of the others; more than 0. */
+  readonly weight: number;
+  /** When it was switched on; 0 when it does not say. */
+  readonly bootedAtMs: number;
   readonly admittedHlc: Hlc;
   readonly isDrained: boolean;
   readonly hasIngress: boolean;

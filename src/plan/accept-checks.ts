@@ -8,7 +8,7 @@ import type { Project, Service } from '../model/project.ts';
 import type { View } from '../model/view.ts';
 import { parseXPorts } from '../render/x-ports.ts';
 import { modeOf, replicaCountOf } from '../view/service-spec.ts';
-import { unknownMachines } from './machine-rules.ts';
+import { placementProblems, unknownMachines } from './machine-rules.ts';
 import { clash, hostnamesOf, openPortsOf, portText } from './published.ts';
 
 /** A service that will exist beside those being checked. */
@@ -39,6 +39,12 @@ export function checkService(
   others: readonly OtherService[],
 ): void {
   const spec = project.services[name] ?? {};
+  const [problem] = placementProblems(spec);
+  if (problem !== undefined) {
+    throw new TscError('E_PLACEMENT_INVALID', `service "${name}": ${problem}`, {
+      hint: 'constraints are of the form node.labels.NAME == VALUE',
+    });
+  }
   const unknown = unknownMachines(spec, view.machines.values());
   if (unknown.length > 0) {
     const names = [...view.machines.values()].map((machine) => machine.name).sort();

@@ -39,6 +39,7 @@ import { ownersOf } from './owner.ts';
 import { placeableOf, refusal } from './place.ts';
 import { withRestarts } from './restart-with.ts';
 import { isRetired } from './retired.ts';
+import { scaledSlots } from './scale-slots.ts';
 
 export interface AcceptFacts {
   readonly self: MachineId;
@@ -461,7 +462,7 @@ export function acceptScale(
       );
     }
     const author = by === undefined ? {} : { by: { ...by, act: `scale to ${count}` } };
-    return operation(service, { scale: count, ...author });
+    return operation(service, { scale: count, ...author, ...scaledSlots(view, service, count) });
   });
 }
 

@@ -16,6 +16,7 @@ import { bindPinsOf, type MachineFacts } from './bind-pins.ts';
 import {
   companionsFirst,
   fitRefusal,
+  followersOf,
   Load,
   type Placeable,
   pickMachine,
@@ -62,13 +63,16 @@ export function allocate(view: View, input: AllocationInput): Allocation {
     spec: input.project.services[name] ?? {},
   }));
   for (const { name, spec } of companionsFirst(services)) {
-    const bound = homeOf(input, name, volumes) ?? pinned.get(name);
+    const group = [name, ...followersOf(input.project, name)];
+    const bound = group
+      .map((member) => homeOf(input, member, volumes) ?? pinned.get(member))
+      .find((machine) => machine !== undefined);
     const service = { ...toPlaceable(input, name, bound), paths: pins.paths.get(name) };
     const companion = companionOf(spec);
     slots.set(
       name,
       companion === undefined
-        ? assignSlots(view, service, { input, load })
+        ? assignSlots(view, service, { input, load, notes })
         : besideCompanion(service, slots.get(companion) ?? ownedSlots(input, companion)),
     );
   }
@@ -77,7 +81,7 @@ export function allocate(view: View, input: AllocationInput): Allocation {
 
 function toPlaceable(input: AllocationInput, name: string, bound?: MachineId): Placeable {
   const { project, images } = input;
-  return placeable(project.name, name, { definition: project, image: images[name], bound });
+  return placeable(project.name, name, { definition: project, image: images[name], images, bound });
 }
 
 interface Pins {
@@ -120,7 +124,7 @@ function pinServices(view: View, input: AllocationInput, notes: string[]): Pins 
 
 /** Containers of every service that this change leaves where it is. */
 function loadOfOthers(view: View, input: AllocationInput): Load {
-  const load = new Load();
+  const load = new Load(view.machines.values());
   for (const project of view.projects.values()) {
     for (const service of project.services.values()) {
       if (project.name === input.project.name && input.selected.includes(service.name)) continue;
@@ -207,16 +211,18 @@ function pickHome(
     ([key, volume]) => volume?.external === true && needed.includes(volume.name ?? key),
   );
   if (isExternal && self !== undefined) return self;
-  const first = services[0];
+  const [first, ...others] = services;
+  // One that is placed anywhere near the others needs room beside all of them.
+  const together = first && { ...first, beside: others };
   const roomy = roomiest(candidates, input.machines);
-  const picked = first && pickMachine(first, needed[0] ?? '', roomy, load);
+  const picked = together && pickMachine(together, needed[0] ?? '', roomy, load);
   if (picked !== undefined) return picked;
   throw noMachine(
     view,
     `services ${group.join(', ')}`,
     (machine) =>
       services.map((service) => refusal(service, machine)).find((why) => why !== undefined) ??
-      (first && load.refusal(first, machine)),
+      (together && load.refusal(together, machine)),
   );
 }
 
@@ -279,13 +285,14 @@ function groupsOf(input: AllocationInput): readonly (readonly string[])[] {
 interface SlotState {
   readonly input: AllocationInput;
   readonly load: Load;
+  readonly notes: string[];
 }
 
 /** Slots that have a machine keep it; new ones are balanced. Scaling down drops the highest. */
 function assignSlots(
   view: View,
   service: Placeable,
-  { input, load }: SlotState,
+  { input, load, notes }: SlotState,
 ): Readonly<Record<Slot, MachineId>> {
   const machines = [...view.machines.values()];
   const mayRun = (machine: MachineView): boolean => refusal(service, machine) === undefined;
@@ -295,21 +302,28 @@ function assignSlots(
     if (machines.some(mayRun)) return {};
     throw noMachine(view, `service "${service.name}"`, why);
   }
-  const wanted = slotsOf(replicaCountOf(service.spec));
+  const wantedSlots = slotsOf(replicaCountOf(service.spec));
   const before = ownedSlots(input, service.name);
   const slots: Record<Slot, MachineId> = {};
-  for (const slot of wanted) {
+  for (const slot of wantedSlots) {
     const machine = view.machines.get(before[slot] ?? view.self);
     // What the author cannot reach is not waited for: the change is carried out on this side.
     if (before[slot] === undefined || machine === undefined) continue;
     const isHeld = service.spec['x-on-lost'] === 'hold';
     if (!isInTraffic(view, machine.id) && !isHeld) continue;
-    if ((fitRefusal(service, machine) ?? load.refusal(service, machine)) !== undefined) continue;
+    // Data does not leave a drained machine, so neither does what works on it.
+    const wanted = service.bound === machine.id ? { ...machine, isDrained: false } : machine;
+    if ((fitRefusal(service, wanted) ?? load.refusal(service, machine)) !== undefined) continue;
+    if (wanted.isDrained !== machine.isDrained && slot === '1') {
+      notes.push(
+        `service ${service.name} stays on ${machine.name}, which is drained: its data is there`,
+      );
+    }
     slots[slot] = machine.id;
     load.add(service, machine.id);
   }
   const candidates = machines.filter(mayRun);
-  for (const slot of wanted) {
+  for (const slot of wantedSlots) {
     if (slots[slot] !== undefined) continue;
     const machine =
       pickMachine(service, slot, candidates, load) ?? machineAway(view, service, before[slot]);

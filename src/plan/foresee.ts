@@ -68,12 +68,15 @@ export function foresee(view: View, project: string, decide: (view: View) => Pla
 }
 
 function isOfProject(view: View, project: string, { arguments: given }: Action): boolean {
+  if ('slots' in given) return true;
+  // What would be balanced later is no part of the change.
+  if ('operation' in given) return false;
   if ('project' in given) return given.project === project;
   return view.containers.some((c) => c.id === given.containerId && c.project === project);
 }
 
 function isNote({ name }: Action): boolean {
-  return name === 'writeVerdict' || name === 'recordDone';
+  return name === 'writeVerdict' || name === 'recordDone' || name === 'claim';
 }
 
 /**
@@ -143,6 +146,13 @@ function after(view: View, action: Action): View {
       const known = view.projects.get(project)?.services.get(service)?.done ?? [];
       return withService(view, action.arguments, { done: new Map([...known, [slot, atMs]]) });
     }
+    case 'claim': {
+      const { self } = view;
+      const others = (view.claims ?? []).filter(({ machine }) => machine !== self);
+      const own = action.arguments.slots.map((claim) => ({ ...claim, machine: self }));
+      return { ...view, claims: [...others, ...own] };
+    }
+    case 'moveSlots':
     case 'removeVolume':
     case 'reportFailure':
       return view;

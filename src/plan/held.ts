@@ -18,13 +18,31 @@ export function heldSlots(view: View, owners: Owners): readonly Waiting[] {
       if (service.isStopped || service.mode === 'global') continue;
       for (const [slot, owner] of owners.get(serviceKey(project.name, service.name)) ?? []) {
         const machine = owner === undefined ? undefined : view.machines.get(owner);
-        if (machine === undefined || isInTraffic(view, machine.id)) continue;
+        if (machine === undefined) continue;
+        if (isInTraffic(view, machine.id)) {
+          const why = drainWait(project.pointer?.volumes ?? {}, service, machine);
+          if (why !== undefined) {
+            held.push({ project: project.name, service: service.name, slot, why });
+          }
+          continue;
+        }
         const why = `${reasonOf(project.pointer?.volumes ?? {}, service, machine)}${machine.name}, which is ${machine.liveness}`;
         held.push({ project: project.name, service: service.name, slot, why });
       }
     }
   }
   return held;
+}
+
+/** Data does not leave a machine because it is drained: moving it is for the operator to decide. */
+function drainWait(
+  homes: Readonly<Record<string, string>>,
+  service: ServiceView,
+  machine: MachineView,
+): string | undefined {
+  if (!machine.isDrained) return undefined;
+  const reason = reasonOf(homes, service, machine);
+  return reason.startsWith('held: ') ? `${reason}${machine.name}, which is drained` : undefined;
 }
 
 function reasonOf(

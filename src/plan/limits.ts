@@ -26,6 +26,15 @@ export const restartingGraceMs = 20_000;
 /** 7 s in which a machine can gossip but not act: as long as a silent one is waited for. */
 export const unableLostMs = 7_000;
 
+/** 300 ms: several times what a record needs to reach all machines, and hardly felt by anybody. */
+export const claimWaitMs = 300;
+/** 2 slots at a time leave their machines in a rebalancing: it is never in a hurry. */
+export const maxMoveCount = 2;
+/** 30 s of calm before the counts are balanced by themselves: the last reboot is over by then. */
+export const rebalanceSettleMs = 30_000;
+/** 10 min after the last reboot nobody wonders any more why replicas move. */
+export const rebalanceWindowMs = 600_000;
+
 /** 64 changes back: more than anybody makes while a machine is away, in one kilobyte. */
 export const maxAncestorCount = 64;
 
@@ -46,7 +55,10 @@ export const unreferencedKeepMs = 60 * 60 * 1_000;
  * The decisions of this code; agents use the lowest version among the members. 2: verdicts are
  * acted on, and a replaced container stays, stopped, for its logs.
  * 3: pre-deploy hooks are run, and hold a rollout until they have ended.
+ * 4: weights, quick ranks, slots and moves in `op/`.
  */
-export const planVersion = 3;
+export const planVersion = 4;
+/** Agents from this plan version on carry out the moves of a rebalancing. */
+export const movePlanVersion = 4;
 /** Since this version agents know pre-deploy hooks. */
 export const hookPlanVersion = 3;

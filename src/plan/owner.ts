@@ -8,14 +8,19 @@
  * at least half of the members; a smaller side gives a service one replica only if it has none.
  */
 import type { MachineId, Slot } from '../model/ids.ts';
+import type { SlotMove } from '../model/record.ts';
 import type { ContainerView, MachineView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
 import { compareText } from '../view/order.ts';
-import { companionOf, isRunOnce, mayComplete } from '../view/service-spec.ts';
+import { companionOf, isJob, isRunOnce, mayComplete } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
 import { unableLostMs } from './limits.ts';
+import { machineCountOf } from './machine-rules.ts';
+import { activeMoves, type MovingService } from './moves.ts';
+import { hasNeeds } from './needs.ts';
 import {
   companionsFirst,
+  fitKey,
   fitRefusal,
   Load,
   type Placeable,
@@ -51,37 +56,38 @@ export function ownersOf(view: View, index: ContainerIndex = indexContainers(vie
     companionsFirst([...project.services.values()]).map((service) => ({
       service,
       key: serviceKey(project.name, service.name),
-      placeable: placeableOf(service),
+      placeable: placeableOf(service, project),
       containers: index.get(serviceKey(project.name, service.name)) ?? [],
     })),
   );
   const owners = new Map<string, SlotOwners>();
-  const load = new Load();
+  const load = new Load(view.machines.values());
+  const moves = activeMoves(view, services);
   for (const entry of services) {
-    const slots = settledOwners(view, entry);
+    const slots = settledOwners(view, entry, moves.get(entry.key));
     owners.set(entry.key, slots);
     for (const machine of slots.values()) {
       if (machine !== undefined) load.add(entry.placeable, machine);
     }
   }
+  const candidates = candidatesIn(view);
   for (const entry of services) {
     const slots = owners.get(entry.key);
-    if (slots !== undefined) deriveOpenSlots(view, entry, { slots, owners, load });
+    if (slots !== undefined) deriveOpenSlots(view, entry, { slots, owners, load, candidates });
   }
   return owners;
 }
 
-interface ServiceEntry {
-  readonly service: ServiceView;
-  readonly key: string;
-  readonly placeable: Placeable;
-  readonly containers: readonly ContainerView[];
-}
+type ServiceEntry = MovingService;
 
-/** Everything that is decided without looking at the load: bound, running, assigned. */
-function settledOwners(view: View, entry: ServiceEntry): SlotOwners {
+/** Everything that is decided without looking at the load: bound, moving, running, assigned. */
+function settledOwners(
+  view: View,
+  entry: ServiceEntry,
+  moving: { readonly slot: Slot; readonly move: SlotMove } | undefined,
+): SlotOwners {
   const { service, placeable, containers } = entry;
-  if (service.mode === 'global') return globalOwners(view, placeable);
+  if (service.mode === 'global') return globalOwners(view, entry);
   const slots: SlotOwners = new Map();
   const keeps = keeperRule(view, entry);
   const follows = companionOf(service.spec) !== undefined;
@@ -95,24 +101,48 @@ function settledOwners(view: View, entry: ServiceEntry): SlotOwners {
           isDone(service, container) ||
           isBegun(service, container),
       )
-      .sort((left, right) => compareHolders(view, left, right))[0]?.machine;
+      .sort((left, right) => compareHolders(view, left, right))[0];
+    const movedTo = moving?.slot === slot && holder?.id === moving.move.container && moving.move.to;
     const assigned = service.slots[slot];
     const isKept = assigned !== undefined && keeps(assigned, undefined);
-    const settled = placeable.bound ?? holder ?? (isKept ? assigned : undefined);
+    const running = movedTo === false ? holder?.machine : movedTo;
+    const settled = placeable.bound ?? running ?? (isKept ? assigned : undefined);
     slots.set(slot, follows ? undefined : settled);
   }
   return slots;
 }
 
 /** A slot per machine that fits; a lost machine's slot ends with it, there is nothing to move. */
-function globalOwners(view: View, placeable: Placeable): SlotOwners {
-  const slots: SlotOwners = new Map();
-  for (const machine of view.machines.values()) {
-    if (machine.liveness !== 'lost' && fitRefusal(placeable, machine) === undefined) {
-      slots.set(machine.id, machine.id);
-    }
+function globalOwners(view: View, { service, placeable, containers }: ServiceEntry): SlotOwners {
+  const running = new Set<MachineId>();
+  const done = new Set<MachineId>();
+  for (const container of containers) {
+    if (!isHolding(container)) continue;
+    running.add(container.machine);
+    if (isJob(service.spec) && isDone(service, container)) done.add(container.machine);
   }
-  return slots;
+  let machines = [...view.machines.values()].filter(
+    (machine) =>
+      machine.liveness !== 'lost' &&
+      (done.has(machine.id) || fitRefusal(placeable, machine) === undefined),
+  );
+  const maxCount = machineCountOf(service.spec);
+  if (maxCount !== undefined && machines.length > maxCount) {
+    const subject = serviceKey(service.project, service.name);
+    machines = machines
+      .sort(
+        (left, right) =>
+          Number(running.has(right.id)) - Number(running.has(left.id)) ||
+          compareRank(subject, left.id, right.id),
+      )
+      .slice(0, maxCount)
+      .sort((left, right) => compareText(left.id, right.id));
+  }
+  // Where it does not run yet, what it needs must be free: that is known when all others are placed.
+  const mustFit = hasNeeds(service.spec);
+  return new Map(
+    machines.map(({ id }) => [id, mustFit && !running.has(id) ? undefined : id] as const),
+  );
 }
 
 /** Whether a machine keeps the slots of a service that it has. */
@@ -148,10 +178,18 @@ function hasFailedToAct(view: View, machine: MachineView): boolean {
 
 /** Half is enough: of two machines, the one left goes on alone. */
 export function isLargerSide(view: View): boolean {
-  const machines = [...view.machines.values()];
-  const present = machines.filter((machine) => isInTraffic(view, machine.id));
-  return present.length * 2 >= machines.length;
+  let isLarger = knownSides.get(view);
+  if (isLarger === undefined) {
+    const machines = [...view.machines.values()];
+    const present = machines.filter((machine) => isInTraffic(view, machine.id));
+    isLarger = present.length * 2 >= machines.length;
+    knownSides.set(view, isLarger);
+  }
+  return isLarger;
 }
+
+/** A view never changes, and is asked once for each service. */
+const knownSides = new WeakMap<View, boolean>();
 
 function isHolding(container: ContainerView): boolean {
   return container.state !== 'dead' && container.state !== 'removing';
@@ -214,6 +252,19 @@ interface Derivation {
   readonly slots: SlotOwners;
   readonly owners: ReadonlyMap<string, SlotOwners>;
   readonly load: Load;
+  readonly candidates: (placeable: Placeable) => readonly MachineView[];
+}
+
+/** Services with the same rules have the same candidates: found once for all of them. */
+function candidatesIn(view: View): (placeable: Placeable) => readonly MachineView[] {
+  const machines = [...view.machines.values()];
+  const known = new Map<string, readonly MachineView[]>();
+  return (placeable) => {
+    const rules = fitKey(placeable);
+    const found = known.get(rules) ?? machines.filter((machine) => isCandidate(placeable, machine));
+    known.set(rules, found);
+    return found;
+  };
 }
 
 /** The plan for slots that nobody has: placed in order, each counting those before it. */
@@ -228,9 +279,17 @@ function deriveOpenSlots(view: View, entry: ServiceEntry, derivation: Derivation
     return;
   }
   if (view.guards.length > 0) return;
-  const candidates = [...view.machines.values()].filter((machine) =>
-    isCandidate(entry.placeable, machine),
-  );
+  if (entry.service.mode === 'global') {
+    for (const slot of open) {
+      // The slot of a global service is named after its machine.
+      const machine = view.machines.get(slot as MachineId);
+      if (machine === undefined || load.refusal(entry.placeable, machine) !== undefined) continue;
+      slots.set(slot, machine.id);
+      load.add(entry.placeable, machine.id);
+    }
+    return;
+  }
+  const candidates = derivation.candidates(entry.placeable);
   let mayReplace = isLargerSide(view) || open.length === slots.size;
   for (const slot of open) {
     const wasHeld = wasHeldByLost(view, entry, slot);

@@ -12,7 +12,9 @@ import type { ContainerView, ProjectView, ServiceView, View } from '../model/vie
 import { isInTraffic } from '../view/endpoints.ts';
 import { companionOf, graceMsOf, isRunOnce } from '../view/service-spec.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
+import type { Claims } from './claims.ts';
 import { dependencyWait, unmetDependency } from './dependencies.ts';
+import { canArrive, elsewhereWait, mustLeaveFirst } from './hand-over.ts';
 import { companionContainer, keepUp } from './keep-up.ts';
 import { isAlive, removeStep } from './leave.ts';
 import { engineLeavesMs, failureRetryMs, surplusSettleMs } from './limits.ts';
@@ -34,6 +36,7 @@ export interface ServiceInput {
   readonly owners: Owners;
   readonly index: ContainerIndex;
   readonly steps: Steps;
+  readonly claims: Claims;
 }
 
 /** True while nothing explicit may be carried out: the records here may be old. */
@@ -82,7 +85,7 @@ function isOver({ done, operation }: ServiceView, slot: Slot): boolean {
 
 /** The copy that the owner keeps must have served for some seconds before this one goes. */
 function removeSurplus(
-  { view, service, steps, owners }: ServiceInput,
+  { view, service, steps, owners, index }: ServiceInput,
   copy: ContainerView,
   all: readonly ContainerView[],
 ): void {
@@ -97,7 +100,12 @@ function removeSurplus(
       (isDone(service, other) || (other.ready && !other.draining)),
   );
   if (kept === undefined) {
-    steps.wait(copy, 'runs on until its other copy is ready');
+    const isAwaited = mustLeaveFirst(service) && canArrive(view, owner);
+    if (isAwaited && (!copy.ready || hasSpareReplica({ view, service, owners, index }))) {
+      removeStep(steps, copy, graceMsOf(service.spec), 'another machine takes the slot over');
+    } else {
+      steps.wait(copy, 'runs on until its other copy is ready');
+    }
     return;
   }
   if (!isDone(service, kept) && !steps.isPast(servingSince(view, kept) + surplusSettleMs)) return;
@@ -206,13 +214,24 @@ function emptyReason({ view, service, index }: ServiceInput, slot: Slot): string
 function bringUp(input: ServiceInput, slot: Slot, reason: string): void {
   const { service, steps } = input;
   const place = { project: service.project, service: service.name, slot };
-  const wait = startWait(input, slot);
+  const wait = startWait(input, slot) ?? arrivalWait(input, slot);
   if (wait !== undefined) {
     steps.wait(place, wait);
     return;
   }
   const on = subject.slot(service.project, service.name, slot);
   steps.add('run', on, reason, { ...place, hash: service.hash, rollout: service.rollout });
+}
+
+/** Why a slot that comes to this machine may not be filled yet. */
+function arrivalWait(
+  { view, service, index, claims }: ServiceInput,
+  slot: Slot,
+): string | undefined {
+  const copies = index.get(serviceKey(service.project, service.name)) ?? [];
+  const isHere = (copy: ContainerView): boolean => copy.machine === view.self;
+  if (copies.some((copy) => copy.slot === slot && isHere(copy))) return undefined;
+  return elsewhereWait(view, service, slot, copies) ?? claims.waitFor(service, slot);
 }
 
 /** Why no container of the current definition may be started now. */

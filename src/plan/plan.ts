@@ -10,6 +10,8 @@
 import type { Plan } from '../model/action.ts';
 import type { ContainerView, ProjectView, View } from '../model/view.ts';
 import { defaultGraceMs } from '../view/service-spec.ts';
+import { autoRebalance } from './auto-rebalance.ts';
+import { Claims } from './claims.ts';
 import { removeStep } from './leave.ts';
 import { indexContainers, ownersOf, placedAnewAtMs } from './owner.ts';
 import { isOutdated, planService } from './plan-service.ts';
@@ -26,6 +28,7 @@ export function plan(view: View, local: LocalState): Plan {
   }
   const index = indexContainers(view);
   const owners = ownersOf(view, index);
+  const claims = new Claims(view, steps);
   const mine = view.containers.filter((container) => container.machine === view.self);
   for (const project of view.projects.values()) {
     if (!isOutdated(view) && project.isComplete) {
@@ -40,7 +43,7 @@ export function plan(view: View, local: LocalState): Plan {
       );
     } else {
       for (const service of project.services.values()) {
-        planService({ view, project, service, owners, index, steps });
+        planService({ view, project, service, owners, index, steps, claims });
       }
       removeUnnamedServices(steps, view, project, mine);
     }
@@ -49,6 +52,8 @@ export function plan(view: View, local: LocalState): Plan {
     if (view.projects.has(container.project)) continue;
     steps.wait(container, `no record of project ${container.project}: ${container.name} is kept`);
   }
+  claims.finish();
+  autoRebalance(view, { owners, index, steps });
   return steps.plan();
 }
 

@@ -207,7 +207,7 @@ function whyMachines(
 
 /** What is placed, but for the slot that is looked at. */
 function loadWithout(view: View, owners: Owners, service: ServiceView, slot: Slot): Load {
-  const load = new Load();
+  const load = new Load(view.machines.values());
   for (const project of view.projects.values()) {
     for (const other of project.services.values()) {
       const placeable = placeableOf(other);

@@ -3,6 +3,7 @@
  * admission that let it in, and no `x/` record removed it. Two rules break ties, both by the order
  * of admission, which never changes: of two equal names the later one is shown with a number, of
  * two equal subnets the later machine gets no containers until it has been renumbered.
+ * Weights count once every member's agent knows them.
  */
 import { meshIp } from '../lib/mesh-address.ts';
 import type { MachineId } from '../model/ids.ts';
@@ -16,6 +17,7 @@ import { recordKey } from '../model/record.ts';
 import type { Liveness, MachineView, ViewContext } from '../model/view.ts';
 import { compareText } from './order.ts';
 import { firstAddress, isLinks, isMachineOptions, isMachineRecord } from './record-checks.ts';
+import { weightOf, weightPlanVersion } from './weight.ts';
 
 type Report = (key: string, why: string) => void;
 
@@ -47,7 +49,8 @@ export function buildMachines(
     }
   }
   machines.sort((left, right) => compareText(left.id, right.id));
-  return new Map(settleTies(machines).map((machine) => [machine.id, machine]));
+  const settled = settleWeights(settleTies(machines));
+  return new Map(settled.map((machine) => [machine.id, machine]));
 }
 
 interface Parts {
@@ -75,6 +78,10 @@ function machineView(id: MachineId, record: MachineRecord, parts: Parts): Machin
     cpuCount: record.cpuCount,
     memoryBytes: record.memoryBytes,
     versions: record.versions,
+    engineLabels: record.engineLabels ?? {},
+    resources: { ...record.resources, ...options.resources },
+    weight: options.weight ?? weightOf(record.cpuCount, record.memoryBytes),
+    bootedAtMs: record.bootedAtMs ?? 0,
     admittedHlc: record.admission.hlc,
     isDrained: options.drain ?? false,
     hasIngress: options.ingress ?? true,
@@ -84,6 +91,12 @@ function machineView(id: MachineId, record: MachineRecord, parts: Parts): Machin
     ...(unableSinceMs === undefined ? {} : { unableSinceMs }),
     connectedSinceMs,
   };
+}
+
+/** Agents that know no weights would place the same slots elsewhere: then all machines are equal. */
+function settleWeights(machines: readonly MachineView[]): readonly MachineView[] {
+  const areKnown = machines.every((machine) => machine.versions.plan >= weightPlanVersion);
+  return areKnown ? machines : machines.map((machine) => ({ ...machine, weight: 1 }));
 }
 
 /** A member nobody has heard of yet is silent, but has not been so for long. */

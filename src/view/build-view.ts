@@ -17,6 +17,7 @@ import type {
 } from '../model/record.ts';
 import { recordKey } from '../model/record.ts';
 import type {
+  ClaimView,
   ContainerView,
   FailureView,
   HookView,
@@ -29,6 +30,7 @@ import type {
 import { buildMachines } from './build-machines.ts';
 import { compareSlots, compareText, sortedEntries } from './order.ts';
 import {
+  isClaim,
   isConflict,
   isContainer,
   isFailure,
@@ -70,6 +72,7 @@ export function buildView(records: RecordReader, context: ViewContext): BuiltVie
     containers: containers.filter(({ hook }) => hook === undefined),
     hookContainers: containers.filter(({ hook }) => hook !== undefined),
     failures: buildFailures(records, machines, report),
+    claims: buildClaims(records, machines, report),
     problems: problems.sort((left, right) => compareText(left.key, right.key)),
   };
 }
@@ -140,7 +143,7 @@ function buildProject(
       replicaCount: operation?.scale ?? replicaCountOf(spec),
       isStopped: operation?.stopped === true,
       isOrphan: pointer.orphans.includes(serviceName),
-      slots: pointed.slots,
+      slots: { ...pointed.slots, ...operation?.slots },
       pinned: pointed.pinned,
       paths: pointed.paths,
       hook: pointed.hook && readHook(name, serviceName, pointed.hook, source),
@@ -264,6 +267,18 @@ function buildContainers(
       compareText(left.machine, right.machine) ||
       compareText(left.id, right.id),
   );
+}
+
+function buildClaims(
+  records: RecordReader,
+  machines: Machines,
+  report: Report,
+): readonly ClaimView[] {
+  return observed(records, 'claim/', machines, report).flatMap(({ entry, machine }) => {
+    if (isClaim(entry.value)) return entry.value.slots.map((claim) => ({ ...claim, machine }));
+    report(entry.key, 'is not a list of claims');
+    return [];
+  });
 }
 
 function buildFailures(

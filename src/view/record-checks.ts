@@ -9,6 +9,7 @@ import type {
   Admission,
   CaddySite,
   CaddySites,
+  ClaimRecord,
   ConflictRecord,
   ContainerCause,
   ContainerRecord,
@@ -32,7 +33,9 @@ import type {
   ResolvedImage,
   RevisionRecord,
   SignalOrder,
+  SlotClaim,
   SlotFailure,
+  SlotMove,
   VerdictFailure,
   VerdictRecord,
 } from '../model/record.ts';
@@ -104,6 +107,9 @@ export const isMachineRecord = shape<MachineRecord>({
   cpuCount: isNumber,
   memoryBytes: isNumber,
   versions: isVersions,
+  engineLabels: optional(mapOf(isText)),
+  resources: optional(mapOf(isNumber)),
+  bootedAtMs: optional(isNumber),
   admission: isAdmission,
 });
 
@@ -113,6 +119,8 @@ export const isMachineOptions = shape<MachineOptionsRecord>({
   drain: optional(isFlag),
   publish: optional(isFlag),
   ingress: optional(isFlag),
+  weight: optional((value) => isNumber(value) && Number(value) > 0),
+  resources: optional(mapOf(isNumber)),
 });
 
 export const isLinks = shape<LinksRecord>({
@@ -268,6 +276,15 @@ export const isOperation = shape<OperationRecord>({
       atMs: isNumber,
       act: isText,
     }),
+  ),
+  slots: optional(mapOf(isName)),
+  moves: optional(mapOf(shape<SlotMove>({ container: isName, to: isName }))),
+  movedAtMs: optional(isNumber),
+});
+
+export const isClaim = shape<ClaimRecord>({
+  slots: listOf(
+    shape<SlotClaim>({ project: isName, service: isName, slot: isName, atMs: isNumber }),
   ),
 });
 

@@ -217,6 +217,14 @@ export class FakeCluster {
       case 'rename':
         if (target) this.#put(target, { name: action.arguments.name });
         return;
+      case 'claim':
+        this.world.write(recordKey.claim(view.self), view.self, action.arguments);
+        return;
+      case 'moveSlots': {
+        const { project, service, operation } = action.arguments;
+        this.world.write(recordKey.operation(project, service), view.self, operation);
+        return;
+      }
       case 'removeVolume':
         this.volumes.get(view.self)?.delete(action.arguments.volume);
         return;

@@ -175,6 +175,14 @@ export class SimAgent {
         if (container !== undefined) container.name = action.arguments.name;
         return this.#dirty(evaluateMs);
       }
+      case 'claim':
+        this.#write(recordKey.claim(this.#node.self), action.arguments);
+        return this.#dirty(evaluateMs);
+      case 'moveSlots': {
+        const { project, service, operation } = action.arguments;
+        this.#write(recordKey.operation(project, service), operation);
+        return this.#dirty(evaluateMs);
+      }
       case 'removeVolume':
       case 'reportFailure':
         return;

@@ -1,8 +1,9 @@
-/** `machine`: forms the cluster, one machine at a time, and lists its members. */
+/** `machine`: forms the cluster, one machine at a time, lists its members, and sets their options. */
 import type { Snapshot } from '../../model/snapshot.ts';
 import type { Cli, CommandModule } from '../cli.ts';
 import { collect, exitCode, say } from '../cli.ts';
 import { askLinks, linkHeads, linkObjects, linkRows } from '../machine-links.ts';
+import { defineMachineOptions } from '../machine-options.ts';
 import { formatTable } from '../table.ts';
 import { parseFormat } from '../values.ts';
 
@@ -83,6 +84,7 @@ export const define: CommandModule['define'] = (command, attach) => {
     else for (const line of formatTable(machineHeads, machineRows(snapshot))) say(stdout, line);
     return exitCode.ok;
   });
+  defineMachineOptions(command, attach);
 };
 
 const machineHeads = [
@@ -93,8 +95,10 @@ const machineHeads = [
   'PLATFORM',
   'CPUS',
   'MEMORY',
+  'WEIGHT',
   'ENGINE',
   'ENDPOINTS',
+  'LABELS',
 ];
 
 /** @returns rows of `machine ls`; the machine that answered carries a star */
@@ -107,8 +111,12 @@ export function machineRows(snapshot: Snapshot): readonly (readonly string[])[] 
     machine.platform,
     `${machine.cpuCount}`,
     `${(machine.memoryBytes / 1024 ** 3).toFixed(1)}GiB`,
+    `${machine.weight}`,
     machine.engine,
     machine.endpoints.join(', '),
+    Object.entries(machine.labels)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(', '),
   ]);
 }
 
@@ -136,6 +144,9 @@ export function machineObjects(snapshot: Snapshot) {
     agent: machine.versions.agent,
     endpoints: machine.endpoints,
     labels: machine.labels,
+    engineLabels: machine.engineLabels,
+    weight: machine.weight,
+    resources: machine.resources,
   }));
 }
 

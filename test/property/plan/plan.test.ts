@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Service } from '../../../src/model/project.ts';
 import type { Liveness } from '../../../src/model/view.ts';
+import { acceptRebalance } from '../../../src/plan/accept-machines.ts';
 import { ownersOf } from '../../../src/plan/owner.ts';
 import { plan } from '../../../src/plan/plan.ts';
 import { isStartFirst } from '../../../src/plan/rollout-policy.ts';
@@ -74,6 +75,18 @@ const messyWorld = fc
     return world;
   });
 
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+/** How many slots each machine owns. */
+function countsOf(world: World, count: number): readonly number[] {
+  const owners = [...ownersOf(world.view('a')).values()].flatMap((slots) => [...slots.values()]);
+  return names
+    .slice(0, count)
+    .map((name) => owners.filter((owner) => owner === machineId(name)).length);
+}
+
 describe('placement', () => {
   test('replicas of one service differ by one at most between machines', () => {
     fc.assert(
@@ -101,6 +114,125 @@ describe('placement', () => {
         }
         expect(Object.keys(second)).toHaveLength(after);
       }),
+    );
+  });
+
+  test('containers of all services together differ by one at most between equal machines', () => {
+    fc.assert(
+      fc.property(
+        machineCount,
+        fc.array(replicas, { minLength: 1, maxLength: 6 }),
+        (count, all) => {
+          const world = new World(...names.slice(0, count));
+          const services = all.map((wanted, n) => [`s${n}`, { deploy: { replicas: wanted } }]);
+          world.up('a', aProject(Object.fromEntries(services)));
+          const perMachine = countsOf(world, count);
+          expect(sum(perMachine)).toBe(sum(all));
+          expect(Math.max(...perMachine) - Math.min(...perMachine)).toBeLessThanOrEqual(1);
+        },
+      ),
+    );
+  });
+
+  test('a machine that is lost moves only what it had', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 5 }),
+        replicas,
+        fc.integer({ min: 1, max: 4 }),
+        (count, wanted, which) => {
+          const world = new World(...names.slice(0, count));
+          world.up('a', web(wanted));
+          const fake = new FakeCluster(world);
+          fake.settle();
+          const before = ownersOf(world.view('a')).get('app/web');
+          const lost = names[which % count] ?? 'b';
+          if (lost === 'a') return;
+          world.is(lost, 'lost');
+          for (const [slot, owner] of ownersOf(world.view('a')).get('app/web') ?? []) {
+            if (before?.get(slot) === machineId(lost)) expect(owner).not.toBe(machineId(lost));
+            else expect(owner).toBe(before?.get(slot));
+          }
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  test('rebalancing after a join moves just what evens the counts, and then nothing more', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 4 }), replicas, (count, wanted) => {
+        const world = new World(...names.slice(0, count));
+        world.up('a', web(wanted));
+        const fake = new FakeCluster(world);
+        fake.settle();
+        world.machine('joined');
+        const { moves, writes } = acceptRebalance(world.view('a'), []);
+        expect(moves).toHaveLength(Math.floor(wanted / (count + 1)));
+        expect(new Set(moves.map(({ to }) => to)).size).toBe(Math.min(1, moves.length));
+        world.operate('a', writes);
+        fake.settle();
+        expect(fake.running('web')).toHaveLength(wanted);
+        expect(acceptRebalance(world.view('a'), []).moves).toEqual([]);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test('a slot with data never has two holders, whatever is lost, drained or full', () => {
+    const volumes = [{ type: 'volume', source: 'data', target: '/data' }];
+    const project = aProject({ db: { volumes }, web: {} }, { volumes: { data: {} } });
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(liveness, fc.boolean()), { minLength: 5, maxLength: 5 }),
+        fc.array(fc.tuple(liveness, fc.boolean()), { minLength: 5, maxLength: 5 }),
+        (first, second) => {
+          const world = new World(...names);
+          const home = world.up('a', project).pointer.volumes['app_data'];
+          for (const states of [first, second]) {
+            for (const [n, [state, drain]] of states.entries()) {
+              const name = names[n] ?? 'a';
+              world.is(name, state).options(name, { drain });
+            }
+            const runs = names.filter((self) => {
+              // Whoever is asked, and whoever it believes to be there.
+              const view = world.view(self);
+              expect(ownersOf(view).get('app/db')?.get('1')).toBe(home);
+              return plan(view, idleLocalState).actions.some(
+                ({ name, arguments: given }) =>
+                  name === 'run' && 'service' in given && given.service === 'db',
+              );
+            });
+            expect(runs.map(machineId)).toEqual(home === undefined ? [] : [home]);
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test('the order of machines and services decides nothing', () => {
+    fc.assert(
+      fc.property(
+        fc.shuffledSubarray(names, { minLength: 5 }),
+        fc.array(replicas, { minLength: 2, maxLength: 4 }),
+        (order, all) => {
+          const slotsFor = (given: readonly string[]): unknown => {
+            const world = new World();
+            for (const name of given)
+              world.machine(name, { labels: { zone: name < 'c' ? 'x' : 'y' } });
+            const placement = { preferences: [{ spread: 'node.labels.zone' }] };
+            const services = all.map((wanted, n) => [
+              `s${n}`,
+              { deploy: { replicas: wanted, ...(n === 0 ? { placement } : {}) } },
+            ]);
+            const { pointer } = world.up('a', aProject(Object.fromEntries(services)));
+            return Object.entries(pointer.services).map(([name, { slots }]) => [name, slots]);
+          };
+          expect(slotsFor(order)).toEqual(slotsFor(names));
+        },
+      ),
+      { numRuns: 40 },
     );
   });
 

@@ -31,6 +31,10 @@ export function aMachine(id: MachineId, name: string): MachineView {
     cpuCount: 2,
     memoryBytes: 2 * 1024 ** 3,
     versions: { agent: '0.1.0', engine: '28.5.2', protocol: 1, plan: 1 },
+    engineLabels: {},
+    resources: {},
+    weight: 1,
+    bootedAtMs: 0,
     admittedHlc: 1,
     isDrained: false,
     hasIngress: true,
@@ -196,6 +200,19 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
               scale: async (project, request) => {
                 agent.calls.push(['scale', project, request]);
                 return { hlc: 9, storedOnCount: 2 };
+              },
+            }
+          : undefined,
+      machines: () =>
+        agent.hasCluster
+          ? {
+              setOptions: async (machine, request) => {
+                agent.calls.push(['machine', machine, request]);
+                return { hlc: 10, storedOnCount: 2 };
+              },
+              rebalance: async (request) => {
+                agent.calls.push(['rebalance', request]);
+                return { moves: [], storedOnCount: 0 };
               },
             }
           : undefined,

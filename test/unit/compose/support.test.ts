@@ -63,7 +63,7 @@ describe('what the cluster does with each key', () => {
     ['pull_policy: build', 'pull_policy', 'translated'],
     ['pull_policy: every_3h', 'pull_policy', 'translated'],
     ['pull_policy: always', 'pull_policy', 'honoured'],
-    ['gpus: all', 'gpus', 'translated'],
+    ['gpus: all', 'gpus', 'honoured'],
     ['volumes_from: [o]', 'volumes_from', 'honoured'],
     ['volumes_from: ["container:x"]', 'volumes_from', 'refused'],
     ['use_api_socket: true', 'use_api_socket', 'translated'],
@@ -76,7 +76,12 @@ describe('what the cluster does with each key', () => {
     ['deploy: {mode: odd}', 'deploy.mode', 'refused'],
     ['deploy: {x-max-concurrent: 2}', 'deploy.x-max-concurrent', 'honoured'],
     ['deploy: {x-max-concurrent: 0}', 'deploy.x-max-concurrent', 'refused'],
-    ['deploy: {placement: {constraints: [a==b]}}', 'deploy.placement.constraints', 'refused'],
+    ['deploy: {placement: {constraints: [a==b]}}', 'deploy.placement.constraints', 'honoured'],
+    [
+      'deploy: {placement: {constraints: ["node.role == manager"]}}',
+      'deploy.placement.constraints',
+      'translated',
+    ],
     ['deploy: {rollback_config: {order: stop-first}}', 'deploy.rollback_config.order', 'honoured'],
     [
       'deploy: {rollback_config: {failure_action: rollback}}',
@@ -86,7 +91,7 @@ describe('what the cluster does with each key', () => {
     [
       'deploy: {resources: {reservations: {memory: 1m}}}',
       'deploy.resources.reservations.memory',
-      'translated',
+      'honoured',
     ],
     ['x-caddy: x', 'x-caddy', 'honoured'],
   ])('%s', (line, key, verdict) => {

@@ -250,6 +250,12 @@ describe('what ties a service to a machine', () => {
     expect(first.notes.join()).toContain('volume app_data is kept on');
     const name = home?.slice('id-'.length) ?? '';
     world.options(name, { drain: true });
+    const again = world.accept('a', project);
+    expect(again.pointer.services['db']?.slots).toEqual({ 1: home });
+    expect(again.notes).toContain(
+      `service db stays on ${name}, which is drained: its data is there`,
+    );
+    world.down('a');
     expect(thrown(() => world.accept('a', project)).message).toContain(`${name} is drained`);
   });
 
@@ -504,7 +510,7 @@ describe('operations', () => {
     other.up('a', aProject({ web: {} }));
     other.write(recordKey.operation('app', 'web'), a, { restartAtMs: 7 });
     expect(acceptScale(other.view('a'), 'app', { scale: { web: 3 } })).toEqual([
-      { key: 'op/app/web', value: { restartAtMs: 7, scale: 3 } },
+      { key: 'op/app/web', value: { restartAtMs: 7, scale: 3, slots: { 2: a, 3: a } } },
     ]);
   });
 

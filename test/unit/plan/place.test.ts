@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Service } from '../../../src/model/project.ts';
 import type { MachineView } from '../../../src/model/view.ts';
-import { machineRulesOf, unknownMachines } from '../../../src/plan/machine-rules.ts';
+import {
+  machineRulesOf,
+  placementProblems,
+  unknownMachines,
+} from '../../../src/plan/machine-rules.ts';
 import {
   companionsFirst,
   fitRefusal,
@@ -10,7 +14,7 @@ import {
   pickMachine,
   refusal,
 } from '../../../src/plan/place.ts';
-import { compareRank, rank } from '../../../src/plan/rank.ts';
+import { compareRank, quickRanking, rank } from '../../../src/plan/rank.ts';
 import { machineId, World } from '../../lib/builders.ts';
 
 function service(spec: Service = {}, change: Partial<Placeable> = {}): Placeable {
@@ -62,6 +66,16 @@ describe('whether a machine fits', () => {
     ['node.hostname != a', 'does not meet "node.hostname != a"'],
     ['node.id == id-a', undefined],
     ['node.role == manager', undefined],
+    ['node.role==worker', undefined],
+    ['node.role != manager', undefined],
+    ['node.role != worker', undefined],
+    ['node.ip == 192.0.2.1', undefined],
+    ['node.ip != 192.0.2.0/24', 'does not meet "node.ip != 192.0.2.0/24"'],
+    ['node.ip == 198.51.100.0/24', 'does not meet "node.ip == 198.51.100.0/24"'],
+    ['NODE.LABELS.disk == SSD', undefined],
+    ['node.labels.DISK == ssd', 'does not meet "node.labels.DISK == ssd"'],
+    ['engine.labels.os == linux', undefined],
+    ['engine.labels.os != linux', 'does not meet "engine.labels.os != linux"'],
     ['node.platform.os == linux', undefined],
     ['node.platform.arch == x86_64', undefined],
     ['node.platform.arch == aarch64', 'does not meet "node.platform.arch == aarch64"'],
@@ -70,7 +84,33 @@ describe('whether a machine fits', () => {
     ['whatever', 'constraint "whatever" is not understood'],
   ])('constraint %s', (constraint, expected) => {
     const spec = { deploy: { placement: { constraints: [constraint] } } };
-    expect(fitRefusal(service(spec), machine())).toBe(expected);
+    const engineLabels = { os: 'linux' };
+    expect(fitRefusal(service(spec), machine({ engineLabels }))).toBe(expected);
+  });
+
+  test('devices are shared, but have to be there', () => {
+    const gpu: Service = {
+      deploy: { resources: { reservations: { devices: [{ capabilities: ['gpu'], count: 2 }] } } },
+    };
+    expect(fitRefusal(service(gpu), machine())).toBe('has no gpu, the service wants 2');
+    expect(fitRefusal(service(gpu), machine({ resources: { gpu: 1 } }))).toBe(
+      'has 1 gpu, the service wants 2',
+    );
+    const load = new Load();
+    load.add(service(gpu), machineId('a'));
+    const two = machine({ resources: { gpu: 2 } });
+    expect(fitRefusal(service(gpu), two) ?? load.refusal(service(gpu), two)).toBeUndefined();
+    const all = service({ gpus: [{ count: -1 }] });
+    expect(fitRefusal(all, machine())).toBe('has no gpu, the service wants 1');
+    expect(fitRefusal(all, two)).toBeUndefined();
+  });
+
+  test('those that stand beside it have to fit as well', () => {
+    const spec = { network_mode: 'service:web', 'x-machines': 'b' };
+    const sidecar = service(spec, { name: 'sidecar' });
+    expect(fitRefusal(service({}, { beside: [sidecar] }), machine())).toBe(
+      'is not named in x-machines (service sidecar, which stands beside it)',
+    );
   });
 
   test('the platforms of the image count when they are known and the file names none', () => {
@@ -101,8 +141,41 @@ test('unknown names in x-machines are found, also among the excluded', () => {
     names: ['a'],
     excluded: ['b'],
     labels: {},
+    constraints: [],
+    count: undefined,
   });
 });
+
+describe('rules that cannot be understood are found before they are written', () => {
+  test.each<[string, Service, string | undefined]>([
+    ['a name', { 'x-machines': 'a' }, undefined],
+    ['a list', { 'x-machines': ['a', '!b'] }, undefined],
+    ['all three', { 'x-machines': { names: 'a', labels: { disk: 'ssd' }, count: 2 } }, undefined],
+    ['a constraint among the names', { 'x-machines': 'node.labels.disk == ssd' }, undefined],
+    ['an empty name', { 'x-machines': ['a', ''] }, 'x-machines has an empty name'],
+    ['an empty exclusion', { 'x-machines': '!' }, 'x-machines has an empty name'],
+    ['a number', { 'x-machines': 3 }, 'x-machines is a name, a list of names'],
+    ['a count of nothing', { 'x-machines': { count: 0 } }, 'x-machines.count is no number'],
+    ['labels as a list', { 'x-machines': { labels: ['a'] } }, 'x-machines.labels is no mapping'],
+    ['a further key', { 'x-machines': { name: 'a' } }, 'x-machines.name is not known'],
+    ['a bad constraint', constrained('node.colour == red'), 'is not understood'],
+    ['a bad role', constrained('node.role == boss'), 'is not understood'],
+    ['a bad address', constrained('node.ip == 10.1'), 'is not understood'],
+    [
+      'a preference for a name',
+      { deploy: { placement: { preferences: [{ spread: 'node.id' }] } } },
+      'preference "spread: node.id" is not understood',
+    ],
+  ])('%s', (_title, spec, expected) => {
+    const [problem] = placementProblems(spec);
+    if (expected === undefined) expect(problem).toBeUndefined();
+    else expect(problem).toContain(expected);
+  });
+});
+
+function constrained(...constraints: readonly string[]): Service {
+  return { deploy: { placement: { constraints } } };
+}
 
 describe('the balance', () => {
   const candidates = machines(new World('a', 'b', 'c'));
@@ -127,9 +200,8 @@ describe('the balance', () => {
   });
 
   test('rank decides between equals, and the order of candidates does not', () => {
-    const [best] = [...candidates].sort((left, right) =>
-      compareRank('app/web/1', left.id, right.id),
-    );
+    const scoreOf = quickRanking('app/web/1');
+    const [best] = [...candidates].sort((left, right) => scoreOf(right.id) - scoreOf(left.id));
     expect(pickMachine(service(), '1', candidates, new Load())).toBe(best);
     expect(pickMachine(service(), '1', candidates.toReversed(), new Load())).toBe(best);
   });
@@ -167,6 +239,78 @@ describe('the balance', () => {
     expect(load.refusal(memory, machine())).toContain('memory');
   });
 
+  test('what a group reserves is added up before the first of it is placed', () => {
+    const reserve = (cpus: number): Service => ({
+      deploy: { resources: { reservations: { cpus } } },
+    });
+    const sidecar = service(reserve(2), { name: 'sidecar' });
+    const web = service(reserve(3), { beside: [sidecar] });
+    expect(new Load().refusal(web, machine())).toBe('has 4 of 4 CPUs left to reserve, not 5');
+    expect(new Load().refusal(web, machine({ cpuCount: 5 }))).toBeUndefined();
+  });
+
+  test('generic resources are used up', () => {
+    const spec: Service = {
+      deploy: {
+        resources: {
+          reservations: {
+            generic_resources: [{ discrete_resource_spec: { kind: 'licence', value: 2 } }],
+          },
+        },
+      },
+    };
+    const load = new Load();
+    const two = machine({ resources: { licence: 3 } });
+    expect(load.refusal(service(spec), machine())).toBe('has 0 licence left to reserve, not 2');
+    expect(load.refusal(service(spec), two)).toBeUndefined();
+    load.add(service(spec), machineId('a'));
+    expect(load.refusal(service(spec), two)).toBe('has 1 licence left to reserve, not 2');
+    load.remove(service(spec), machineId('a'));
+    expect(load.refusal(service(spec), two)).toBeUndefined();
+  });
+
+  test('a machine of twice the weight takes twice as much, after every machine has one', () => {
+    const [small, , big] = machines(new World('a', 'b').machine('c', { weight: 8 }));
+    if (small === undefined || big === undefined) throw new Error('the world has three machines');
+    const load = new Load();
+    const names: string[] = [];
+    for (const slot of ['1', '2', '3', '4', '5', '6']) {
+      const found = pickMachine(service(), slot, [small, big], load);
+      if (found === undefined) throw new Error('there is room');
+      load.add(service(), found.id);
+      names.push(found.name);
+    }
+    expect(names.slice(0, 2).sort()).toEqual(['a', 'c']);
+    expect(names.filter((name) => name === 'c')).toHaveLength(4);
+  });
+
+  test('x-machines.count is how many machines the service stands on at most', () => {
+    const spec = { 'x-machines': { count: 2 } };
+    const load = new Load();
+    const names = ['1', '2', '3', '4'].map((slot) => {
+      const found = pickMachine(service(spec), slot, candidates, load);
+      if (found !== undefined) load.add(service(spec), found.id);
+      return found?.name;
+    });
+    expect(new Set(names).size).toBe(2);
+  });
+
+  test('a second preference spreads within each value of the first', () => {
+    const world = new World()
+      .machine('a', { labels: { zone: 'x', rack: '1' } })
+      .machine('b', { labels: { zone: 'x', rack: '2' } })
+      .machine('c', { labels: { zone: 'y', rack: '1' } });
+    const preferences = [{ spread: 'node.labels.zone' }, { spread: 'node.labels.rack' }];
+    const spec = { deploy: { placement: { preferences } } };
+    const load = new Load();
+    const picked = ['1', '2', '3', '4'].map((slot) => {
+      const found = pickMachine(service(spec), slot, machines(world), load);
+      if (found !== undefined) load.add(service(spec), found.id);
+      return found?.name ?? '';
+    });
+    expect(picked.sort()).toEqual(['a', 'b', 'c', 'c']);
+  });
+
   test('preferences spread over the values of a label first', () => {
     const world = new World()
       .machine('a', { labels: { zone: 'x' } })
@@ -187,6 +331,29 @@ test('rank is a fixed 48-bit score of the pair', () => {
   expect(rank('app/web/1', machineId('a'))).toBe(rank('app/web/1', machineId('a')));
   expect(rank('app/web/1', machineId('a'))).not.toBe(rank('app/web/1', machineId('b')));
   expect(rank('app/web/1', machineId('a'))).toBeLessThan(2 ** 48);
+});
+
+test('the quick ranking is fixed, and gives every machine its share', () => {
+  expect(quickRanking('app/web/1')(machineId('a'))).toBe(quickRanking('app/web/1')(machineId('a')));
+  const names = ['a', 'b', 'c', 'd'];
+  const wins = new Map(names.map((name) => [name, 0]));
+  for (let slot = 0; slot < 4_000; slot += 1) {
+    const scoreOf = quickRanking(`app/web/${slot}`);
+    const scores = names.map((name) => scoreOf(machineId(name)));
+    const best = names[scores.indexOf(Math.max(...scores))] ?? '';
+    wins.set(best, (wins.get(best) ?? 0) + 1);
+  }
+  for (const count of wins.values()) expect(Math.abs(count - 1_000)).toBeLessThan(120);
+});
+
+test('the old ranking holds while one machine knows no better', () => {
+  const candidates = machines(new World('a', 'b', 'c'));
+  const old = candidates.map((one) => ({ ...one, versions: { ...one.versions, plan: 1 } }));
+  for (const slot of ['1', '2', '3', '4', '5', '6']) {
+    const subject = `app/web/${slot}`;
+    const [best] = [...old].sort((left, right) => compareRank(subject, left.id, right.id));
+    expect(pickMachine(service(), slot, old, new Load(old))).toBe(best);
+  }
 });
 
 test('companions come before those who stand beside them, and a ring ends', () => {

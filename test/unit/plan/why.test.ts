@@ -28,7 +28,11 @@ describe('why', () => {
     });
     expect(refusals['id-e']).toMatch(/x-machines/);
     const [best] = why(world, 'web').machines;
-    expect(best?.costs.map(({ name }) => name)).toEqual(['replicas', 'containers', 'rank']);
+    expect(best?.costs.map(({ name }) => name)).toEqual([
+      'replicas by weight',
+      'containers by weight',
+      'rank',
+    ]);
   });
 
   test('the best machine for a further replica is the one that gets it', () => {

@@ -34,6 +34,10 @@ describe('machines', () => {
       cpuCount: 4,
       memoryBytes: 8 * 1024 ** 3,
       versions: { agent: '0.1.0', engine: '20.10.24', protocol: 1, plan: planVersion },
+      engineLabels: {},
+      resources: {},
+      weight: 4,
+      bootedAtMs: 0,
       admittedHlc: 1,
       isDrained: false,
       hasIngress: true,
@@ -42,6 +46,31 @@ describe('machines', () => {
       isAble: true,
       connectedSinceMs: 0,
     });
+  });
+
+  test('weights go by size in powers of two, or by what operators set', () => {
+    const world = new World().machine('a').machine('b', { weight: 3 }).machine('c');
+    const record = aMachineRecord('c', 3);
+    const big = { ...record, cpuCount: 15, memoryBytes: 31.2 * 1024 ** 3 };
+    world.write('m/id-c', machineId('c'), big);
+    const weights = [...world.view('a').machines.values()].map((machine) => machine.weight);
+    expect(weights).toEqual([4, 3, 16]);
+  });
+
+  test('weights count for nobody while an agent does not know them', () => {
+    const world = new World().machine('a', { weight: 3 });
+    const record = aMachineRecord('b', 2);
+    const old = { ...record, versions: { ...record.versions, plan: 1 } };
+    world.write('m/id-b', b, old);
+    const weights = [...world.view('a').machines.values()].map((machine) => machine.weight);
+    expect(weights).toEqual([1, 1]);
+  });
+
+  test('what operators say a machine has wins over what its engine says', () => {
+    const world = new World().machine('a', { resources: { gpu: 2 } });
+    const resources = { gpu: 0, licence: 4 };
+    world.write('m/id-a', a, { ...aMachineRecord('a', 1), resources });
+    expect(world.view('a').machines.get(a)?.resources).toEqual({ gpu: 2, licence: 4 });
   });
 
   test('the name that operators set wins over the machine’s own', () => {

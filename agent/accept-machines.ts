@@ -1,0 +1,101 @@
+/**
+ * The accepting agent for what operators change about machines: options (drain, labels, weight) and
+ * the moves of `rebalance`. It lets the pure part decide and writes the records; each is a
+ * read-modify-write of one key, one at a time on this agent, the last writer wins between agents.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type {
+  ChangeAnswer,
+  MachineOptionsRequest,
+  RebalanceAnswer,
+  RebalanceRequest,
+} from '../src/model/api.ts';
+import { recordKey } from '../src/model/record.ts';
+import type { Replica } from '../src/model/replica.ts';
+import type { View, ViewContext } from '../src/model/view.ts';
+import {
+  acceptMachineOptions,
+  acceptRebalance,
+  machineNamed,
+} from '../src/plan/accept-machines.ts';
+import { buildView } from '../src/view/build-view.ts';
+import { reachableMachines } from '../src/view/endpoints.ts';
+import { isMachineOptions } from '../src/view/record-checks.ts';
+import type { MachineChanges } from './api-routes.ts';
+import type { Log } from './log.ts';
+
+/** 2: with this machine three copies, as for projects. */
+const wantedCopyCount = 2;
+/** 3 s: a link that is up answers within a fraction of that. */
+const copyTimeoutMs = 3_000;
+/** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
+const settlePollMs = 100;
+
+export interface MachineAcceptorComponents {
+  readonly replica: Replica;
+  readonly viewContext: () => ViewContext;
+  readonly log: Log;
+}
+
+export class MachineAcceptor implements MachineChanges {
+  readonly #components: MachineAcceptorComponents;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(components: MachineAcceptorComponents) {
+    this.#components = components;
+  }
+
+  /** @throws TscError E_MACHINE_UNKNOWN, and for what cannot be meant */
+  setOptions(machine: string, request: MachineOptionsRequest): Promise<ChangeAnswer> {
+    return this.#oneAtATime(async () => {
+      const { replica, log } = this.#components;
+      const view = await this.#settledView();
+      const { id, name } = machineNamed(view, machine);
+      const key = recordKey.machineOptions(id);
+      const found = replica.get(key)?.value;
+      const options = acceptMachineOptions(isMachineOptions(found) ? found : {}, request);
+      const { hlc } = await replica.write(key, options);
+      log.info('set the options of a machine', { machine: name, options: JSON.stringify(options) });
+      return { hlc, storedOnCount: await this.#stored(view, key, hlc) };
+    });
+  }
+
+  rebalance({ projects, isDryRun }: RebalanceRequest): Promise<RebalanceAnswer> {
+    return this.#oneAtATime(async () => {
+      const view = await this.#settledView();
+      const { moves, writes } = acceptRebalance(view, projects);
+      if (isDryRun) return { moves, storedOnCount: 0 };
+      let storedOnCount = 0;
+      for (const { key, value } of writes) {
+        const { hlc } = await this.#components.replica.write(key, value);
+        storedOnCount = await this.#stored(view, key, hlc);
+      }
+      return { moves, storedOnCount };
+    });
+  }
+
+  /** An agent that has just started may not know yet what the others have: see the guards. */
+  async #settledView(): Promise<View> {
+    const { replica, viewContext } = this.#components;
+    for (;;) {
+      const context = viewContext();
+      const isOld = context.guards.includes('booting') || context.guards.includes('stale');
+      if (!isOld) return buildView(replica, context);
+      await sleep(settlePollMs);
+    }
+  }
+
+  /** @returns on how many machines the record is durable, this one included */
+  async #stored(view: View, key: string, hlc: number): Promise<number> {
+    const wanted = Math.min(wantedCopyCount, reachableMachines(view).length - 1);
+    if (wanted <= 0) return 1;
+    return 1 + (await this.#components.replica.replicated(key, hlc, wanted, copyTimeoutMs));
+  }
+
+  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+    // What became of the change before is its author's business.
+    const result = this.#last.then(work, work);
+    this.#last = result;
+    return result;
+  }
+}
