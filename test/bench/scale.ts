@@ -16,16 +16,21 @@ export const bench: Bench = async (progress) => {
     const values = await measure(row.order);
     const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
     progress(`${row.name} (${seconds} s)`);
-    figures.push(
-      ...row.figures(values).map(([name, ...rest]) => make(`${row.name}: ${name}`, rest)),
-    );
+    for (const [name, ...rest] of row.figures(values)) {
+      figures.push(make(`${row.name}: ${name}`, rest));
+      // The large rows take minutes: whoever does not wait for them still has the others.
+      progress(`  ${name}: ${rest[0].toPrecision(4)} ${rest[1]}`);
+    }
   }
   return figures;
 };
 
 type FigureParts = readonly [name: string, value: number, unit: string, goal?: number | undefined];
 
-function make(name: string, [value, unit, goal]: readonly [number, string, (number | undefined)?]): Figure {
+function make(
+  name: string,
+  [value, unit, goal]: readonly [number, string, (number | undefined)?],
+): Figure {
   return figure(name, value, unit, goal === undefined ? {} : { goal });
 }
 
