@@ -20,7 +20,13 @@ export interface SummaryEntry {
 }
 
 export type Frame =
-  | { readonly type: 'heartbeat'; readonly hash: Uint8Array; readonly nowMs: number }
+  | {
+      readonly type: 'heartbeat';
+      readonly hash: Uint8Array;
+      readonly nowMs: number;
+      /** The sender has not made sure of its records since its start; older agents never say so. */
+      readonly isBooting?: boolean;
+    }
   | { readonly type: 'records'; readonly records: readonly ReplicatedRecord[] }
   | { readonly type: 'buckets'; readonly hashes: Uint8Array }
   | {
@@ -68,7 +74,7 @@ export function packRecord(record: ReplicatedRecord): unknown[] {
 function fieldsOf(frame: Frame): unknown[] {
   switch (frame.type) {
     case 'heartbeat':
-      return [frame.hash, frame.nowMs];
+      return frame.isBooting ? [frame.hash, frame.nowMs, true] : [frame.hash, frame.nowMs];
     case 'records':
       return [frame.records.map(packRecord)];
     case 'buckets':
@@ -125,9 +131,9 @@ const typeNames: ReadonlyMap<number, FrameType> = new Map(
 type Reader = (fields: readonly unknown[]) => Frame | undefined;
 
 const readers: Readonly<Record<FrameType, Reader>> = {
-  heartbeat: ([hash, nowMs]) =>
+  heartbeat: ([hash, nowMs, isBooting]) =>
     isBytes(hash, hashBytes) && isCount(nowMs)
-      ? { type: 'heartbeat', hash: copy(hash), nowMs }
+      ? { type: 'heartbeat', hash: copy(hash), nowMs, ...(isBooting === true && { isBooting }) }
       : undefined,
   records: ([list]) => {
     const records = readList(list, readRecord);

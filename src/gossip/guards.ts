@@ -1,8 +1,10 @@
 /**
  * When this agent must not trust its own picture. stale: the process or the machine slept, so the
  * others may have moved on; isolated: no link while there are others; booting: nothing compared
- * with a peer yet; duplicate: somebody else acts under our name. The agent neither re-places nor removes while any of them holds.
+ * with a peer yet; duplicate: somebody else acts under our name. The agent neither re-places nor
+ * removes while any of them holds.
  */
+import type { MachineId } from '../model/ids.ts';
 import type { Guard } from '../model/view.ts';
 import {
   bootAloneMs,
@@ -31,6 +33,8 @@ export class Guards {
   #staleSinceMs: number | undefined;
   #hasCompared = false;
   #isDuplicate = false;
+  /** Peers with the same content that had just booted themselves. */
+  readonly #equalBooting = new Set<MachineId>();
 
   constructor(monotonicMs: number, wallMs: number) {
     this.#startMs = monotonicMs;
@@ -81,9 +85,13 @@ export class Guards {
     return isNews;
   }
 
-  /** A peer's content hash was equal to ours: what we have is what the others have. */
-  compared(): void {
-    this.#hasCompared = true;
+  /**
+   * A peer's content hash was equal to ours: what we have is what the others have. Not so if that
+   * peer has just booted as well: two machines that lost the same change agree on the old one.
+   */
+  compared(peer: MachineId, isPeerBooting: boolean): void {
+    if (isPeerBooting) this.#equalBooting.add(peer);
+    else this.#hasCompared = true;
   }
 
   /** The guards that hold now, in a fixed order. */
@@ -106,10 +114,14 @@ export class Guards {
     return true;
   }
 
-  #isBooting({ monotonicMs, memberCount, linkCount }: GuardInput): boolean {
+  #isBooting({ monotonicMs, memberCount, linkCount, wantedCount }: GuardInput): boolean {
     if (this.#hasCompared) return false;
     const ageMs = monotonicMs - this.#startMs;
-    const isOver = memberCount <= 1 || ageMs >= (linkCount === 0 ? bootAloneMs : maxBootMs);
+    const equalCount = this.#equalBooting.size;
+    // All that there are have booted, as after a power cut: then there is nobody to wait for.
+    const isWhole = equalCount > 0 && equalCount >= wantedCount;
+    const patienceMs = linkCount === 0 || equalCount > 0 ? bootAloneMs : maxBootMs;
+    const isOver = memberCount <= 1 || isWhole || ageMs >= patienceMs;
     // Latched: a link that comes later must not bring the boot guard back.
     if (isOver && memberCount > 0) this.#hasCompared = true;
     return !isOver;

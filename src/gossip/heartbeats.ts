@@ -48,6 +48,7 @@ export interface HeartbeatsComponents {
   readonly runtime: Runtime;
   /** Content hash of the map. */
   readonly hash: () => Uint8Array;
+  readonly isBooting: () => boolean;
   readonly send: (link: LinkId, frame: Frame) => void;
 }
 
@@ -128,12 +129,13 @@ export class Heartbeats {
   #beat(link: LinkId): void {
     const beat = this.#beats.get(link);
     if (beat === undefined) return;
-    const { runtime, hash, send } = this.#components;
+    const { runtime, hash, isBooting, send } = this.#components;
     beat.isSoon = false;
     beat.sentMs = runtime.monotonic();
     this.#beatLater(link, beat);
     // Last, because a link that is too slow to take it is closed in this call.
-    send(link, { type: 'heartbeat', hash: hash(), nowMs: Math.floor(runtime.now()) });
+    const nowMs = Math.floor(runtime.now());
+    send(link, { type: 'heartbeat', hash: hash(), nowMs, isBooting: isBooting() });
   }
 
   #beatLater(link: LinkId, beat: Beat): void {

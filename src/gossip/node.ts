@@ -110,6 +110,7 @@ export class GossipNode {
     this.#heartbeats = new Heartbeats({
       runtime,
       hash: () => this.map.hash.total(),
+      isBooting: () => this.#presence.guards.includes('booting'),
       send: (link, frame) => this.#send(link, frame),
     });
     this.#ownKeys = new OwnKeys({
@@ -134,7 +135,7 @@ export class GossipNode {
       monotonic: () => runtime.monotonic(),
       send: (link, frame) => this.#send(link, frame),
       queue: (link, keys) => this.#outbox.add(link, keys),
-      onEqual: () => this.#presence.compared(),
+      onEqual: (peer, isBooting) => this.#presence.compared(peer, isBooting),
     });
     this.#questions = new Questions({
       runtime,
@@ -317,7 +318,7 @@ export class GossipNode {
       case 'heartbeat':
         this.#heartbeats.noteClock(link.id, link.peer, frame.nowMs);
         this.#heartbeats.heard(link.id, frame.hash);
-        return this.#repair.heartbeat(link.id, frame.hash);
+        return this.#repair.heartbeat(link.id, frame.hash, frame.isBooting ?? false);
       case 'records':
         return this.#intake(frame.records, link);
       case 'buckets':

@@ -65,8 +65,8 @@ export class Presence {
   }
 
   /** A peer's content was equal to ours. */
-  compared(): void {
-    this.#guards.compared();
+  compared(peer: MachineId, isPeerBooting: boolean): void {
+    this.#guards.compared(peer, isPeerBooting);
   }
 
   /** A machine's list of links, or that it has none any more. */

@@ -44,7 +44,7 @@ export interface RepairComponents {
   readonly send: (link: LinkId, frame: Frame) => void;
   readonly queue: (link: LinkId, keys: Iterable<string>) => void;
   /** The peer's content is ours. */
-  readonly onEqual: () => void;
+  readonly onEqual: (peer: MachineId, isPeerBooting: boolean) => void;
 }
 
 export class Repair {
@@ -91,7 +91,7 @@ export class Repair {
   }
 
   /** Compares the content hash of a heartbeat with ours. */
-  heartbeat(link: LinkId, hash: Uint8Array): void {
+  heartbeat(link: LinkId, hash: Uint8Array, isPeerBooting: boolean): void {
     const { map, monotonic, onEqual, self, send } = this.#components;
     const state = this.#states.get(link);
     if (state === undefined) return;
@@ -103,7 +103,7 @@ export class Repair {
       state.unequalCount = 0;
       state.pauseMs = repairPauseMs;
       state.wasEqual = true;
-      onEqual();
+      onEqual(state.peer, isPeerBooting);
       return;
     }
     state.quietCount++;

@@ -16,9 +16,11 @@ export const bench: Bench = async (progress) => {
     const values = await measure(row.order);
     const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
     progress(`${row.name} (${seconds} s)`);
-    figures.push(
-      ...row.figures(values).map(([name, ...rest]) => make(`${row.name}: ${name}`, rest)),
-    );
+    for (const [name, ...rest] of row.figures(values)) {
+      figures.push(make(`${row.name}: ${name}`, rest));
+      // The large rows take minutes: whoever does not wait for them still has the others.
+      progress(`  ${name}: ${rest[0].toPrecision(4)} ${rest[1]}`);
+    }
   }
   return figures;
 };

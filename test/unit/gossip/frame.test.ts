@@ -18,6 +18,7 @@ import { aRecord } from './builders.ts';
 const hash = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]);
 const frames: readonly Frame[] = [
   { type: 'heartbeat', hash, nowMs: 1_800_000_000_000 },
+  { type: 'heartbeat', hash, nowMs: 1_800_000_000_000, isBooting: true },
   { type: 'records', records: [aRecord({ key: 'app/x' }), aRecord({ key: 'c/a/1', value: null })] },
   { type: 'buckets', hashes: new Uint8Array(2048).fill(7) },
   { type: 'summary', buckets: [0, 255], entries: [{ key: 'app/x', hlc: 9, fingerprint: hash }] },

@@ -9,6 +9,7 @@ import {
   stallMs,
   tickMs,
 } from '../../../src/gossip/limits.ts';
+import { machineId } from './builders.ts';
 
 const calm: GuardInput = {
   monotonicMs: 1000,
@@ -18,9 +19,11 @@ const calm: GuardInput = {
   wantedCount: 2,
 };
 
+const peer = machineId('b');
+
 function booted(): Guards {
   const guards = new Guards(0, 0);
-  guards.compared();
+  guards.compared(peer, false);
   return guards;
 }
 
@@ -35,8 +38,23 @@ describe('the boot guard', () => {
   test('holds until the content was compared with a peer', () => {
     const guards = new Guards(0, 0);
     expect(guards.active(calm)).toEqual(['booting']);
-    guards.compared();
+    guards.compared(peer, false);
     expect(guards.active(calm)).toEqual([]);
+  });
+
+  test('holds while only machines agree that have just booted themselves, unless these are all', () => {
+    const guards = new Guards(0, 0);
+    guards.compared(peer, true);
+    expect(guards.active(calm)).toEqual(['booting']);
+    expect(guards.active({ ...calm, monotonicMs: bootAloneMs - 1 })).toEqual(['booting']);
+    guards.compared(machineId('c'), true);
+    expect(guards.active(calm)).toEqual([]);
+  });
+
+  test('ends after ten seconds with machines that agree, though some are missing', () => {
+    const guards = new Guards(0, 0);
+    guards.compared(peer, true);
+    expect(guards.active({ ...calm, monotonicMs: bootAloneMs })).toEqual([]);
   });
 
   test('ends after ten seconds alone, and does not come back', () => {

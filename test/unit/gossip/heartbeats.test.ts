@@ -32,6 +32,7 @@ function pair(options: { readonly isOld?: boolean; readonly lossFrom?: number } 
     const beats = new Heartbeats({
       runtime,
       hash: () => equal,
+      isBooting: () => false,
       send: () => {
         sentAtMs.push(world.nowMs);
         const isSlow = world.nowMs >= (options.lossFrom ?? Number.POSITIVE_INFINITY);
