@@ -54,7 +54,7 @@ export interface HereAnswer {
 }
 
 /** `POST /v1/facts`: what placing data needs to know of a machine. */
-export interface FactsRequest {
+interface FactsRequest {
   /** Absolute paths that are looked for. */
   readonly paths: readonly string[];
 }

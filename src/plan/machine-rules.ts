@@ -70,7 +70,7 @@ function isObject(value: unknown): value is Readonly<Record<string, Json | undef
 }
 
 /** True when the file itself says where the service may run. */
-export function namesMachines(spec: Service): boolean {
+function namesMachines(spec: Service): boolean {
   const { names, excluded, constraints, labels } = rulesOf(spec).machines;
   return names.length + excluded.length + constraints.length + Object.keys(labels).length > 0;
 }
