@@ -81,6 +81,12 @@ describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {
     expect(await cluster.containers('app')).toEqual(before);
   });
 
+  test('what works is judged good after five seconds', async () => {
+    for (const service of ['crash', 'data', 'fine', 'nostart', 'sick']) {
+      await expect.poll(() => verdictOf(service), { timeout: 30_000 }).toBe('good');
+    }
+  });
+
   test('diff shows what the file changes, by service and key', async () => {
     cluster.writeFile('m1', 'app/compose.yaml', app(true));
     const { stdout } = await tsc('diff');
