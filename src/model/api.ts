@@ -53,12 +53,7 @@ export interface HereAnswer {
   readonly isHere: boolean;
 }
 
-/** `POST /v1/facts`: what placing data needs to know of a machine. */
-interface FactsRequest {
-  /** Absolute paths that are looked for. */
-  readonly paths: readonly string[];
-}
-
+/** `POST /v1/facts` with `paths`, absolute: what placing data needs to know of a machine. */
 export interface FactsAnswer {
   /** Those of the paths that exist. */
   readonly existing: readonly string[];

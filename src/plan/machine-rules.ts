@@ -69,12 +69,6 @@ function isObject(value: unknown): value is Readonly<Record<string, Json | undef
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** True when the file itself says where the service may run. */
-function namesMachines(spec: Service): boolean {
-  const { names, excluded, constraints, labels } = rulesOf(spec).machines;
-  return names.length + excluded.length + constraints.length + Object.keys(labels).length > 0;
-}
-
 /** Names in `x-machines` that no machine has: a typing mistake, most likely. */
 export function unknownMachines(spec: Service, machines: Iterable<MachineView>): readonly string[] {
   const known = new Set([...machines].flatMap((machine) => [machine.name, machine.id as string]));
