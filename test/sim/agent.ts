@@ -183,13 +183,19 @@ export class SimAgent {
         this.#write(recordKey.operation(project, service), operation);
         return this.#dirty(evaluateMs);
       }
+      case 'writeVerdict': {
+        const { project, service, rollout, verdict } = action.arguments;
+        const key = recordKey.verdict(project, service, rollout);
+        // Another machine may have been first: a verdict never changes.
+        if ((this.#node.map.get(key)?.value ?? null) === null) this.#write(key, verdict);
+        return;
+      }
+      case 'kill':
       case 'removeVolume':
       case 'reportFailure':
-      case 'kill':
-      case 'runHook':
-      // Nothing ends by itself here, and no change fails: a verdict would decide nothing.
-      case 'writeVerdict':
       case 'recordDone':
+      case 'runHook':
+        // Jobs, hooks, volumes and failures are not simulated.
         return;
     }
   }

@@ -32,6 +32,14 @@ function disturb({ world }: SimCluster, ...machines: readonly SimMachine[]): voi
   for (const machine of machines) machine.disturbedMs = world.nowMs;
 }
 
+/** What had queued for a slow reader is dropped with its links, instead of coming late one by one. */
+export function readAtFullSpeed({ network, world }: SimCluster, machine: SimMachine): void {
+  if (machine.readBytesPerMs === Number.POSITIVE_INFINITY) return;
+  machine.readBytesPerMs = Number.POSITIVE_INFINITY;
+  machine.disturbedMs = world.nowMs;
+  network.resetAll(machine);
+}
+
 export const faults: Readonly<Record<string, Fault>> = {
   halves: (cluster) => {
     split(cluster, 0);
@@ -165,8 +173,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     if (machine === undefined) return 'nothing';
     machine.readBytesPerMs = world.pick([0.5, 2, 10]) ?? 1;
     cluster.until(world.between(2000, 30_000), () => {
-      machine.readBytesPerMs = Number.POSITIVE_INFINITY;
-      machine.disturbedMs = world.nowMs;
+      readAtFullSpeed(cluster, machine);
     });
     return `${machine.name} reads ${machine.readBytesPerMs} kB/s`;
   },

@@ -3,7 +3,7 @@
  * see whether all agree within the promised time.
  */
 import { SimCluster } from './cluster.ts';
-import { faults } from './faults.ts';
+import { faults, readAtFullSpeed } from './faults.ts';
 import { leftovers, Violation, wrongContainers } from './invariants.ts';
 import type { SimMachine } from './machine.ts';
 import { bringUp, work } from './work.ts';
@@ -148,7 +148,7 @@ function heal(cluster: SimCluster): void {
   network.latencyMs = [0.3, 1.5];
   for (const machine of cluster.machines) {
     machine.wake();
-    machine.readBytesPerMs = Number.POSITIVE_INFINITY;
+    readAtFullSpeed(cluster, machine);
     machine.clockOffsetMs = 0;
     machine.disk.flushMs = 2;
     machine.resume();
