@@ -74,6 +74,8 @@ export const maxRedialMs = 2000;
 export const duplicateRedialMs = 500;
 /** 6 in a row, or in a minute: two links at once come from two dials, not six. */
 export const maxRivalCount = 6;
+/** 12 s: a link that has ended at one end is given up by the other within five, on a bad line too. */
+export const rivalSilenceMs = 12_000;
 export const rivalMemoryMs = 60_000;
 /** 5 s: a link that lives for so long is the only one. */
 export const soleLinkMs = 5000;

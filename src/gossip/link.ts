@@ -51,6 +51,8 @@ export interface Peer {
   bannedUntilMs: number;
   /** Links in a row that the peer closed because it has another one with us. */
   refusedCount: number;
+  /** Monotonic, of the first of them. */
+  refusedSinceMs: number;
   /** When further links came from it beside the one that lives. */
   rivalsMs: readonly number[];
 }
@@ -73,6 +75,7 @@ export function newPeer(machine: MachineId): Peer {
     lastLossMs: Number.NEGATIVE_INFINITY,
     bannedUntilMs: Number.NEGATIVE_INFINITY,
     refusedCount: 0,
+    refusedSinceMs: 0,
     rivalsMs: [],
   };
 }

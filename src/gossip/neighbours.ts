@@ -25,6 +25,7 @@ import {
   repairDialCount,
   repairDialMs,
   rivalMemoryMs,
+  rivalSilenceMs,
   soleLinkMs,
 } from './limits.ts';
 import {
@@ -188,10 +189,20 @@ export class Neighbours {
       return this.announceSoon();
     }
     // The other end has the better of two links already; ours is about to come up.
-    if (reason !== 'duplicate') countLoss(peer, nowMs);
-    // Again and again, without one that stays: the better ones are not ours.
-    else if (++peer.refusedCount === maxRivalCount) this.#components.onDuplicate();
+    if (reason === 'duplicate') this.#noteRefused(peer, nowMs);
+    else countLoss(peer, nowMs);
     this.#confirm(peer, nowMs, reason === 'duplicate' ? duplicateRedialMs : 0);
+  }
+
+  /**
+   * Again and again, without one that stays: the better ones are not ours. For some seconds they may
+   * be: the other end keeps a link that has ended here until it is silent for too long.
+   */
+  #noteRefused(peer: Peer, nowMs: number): void {
+    if (peer.refusedCount === 0) peer.refusedSinceMs = nowMs;
+    peer.refusedCount += 1;
+    const isLong = nowMs - peer.refusedSinceMs >= rivalSilenceMs;
+    if (peer.refusedCount >= maxRivalCount && isLong) this.#components.onDuplicate();
   }
 
   #noteRival(peer: Peer, nowMs: number): void {
