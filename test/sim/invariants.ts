@@ -21,6 +21,7 @@
 
 import { confirmMs, maxFrameBytes, maxSocketBytes } from '../../src/gossip/limits.ts';
 import { readLinks } from '../../src/gossip/liveness.ts';
+import { neighboursOf } from '../../src/gossip/overlay.ts';
 import { compareRecords, RecordMap } from '../../src/gossip/record-map.ts';
 import type { Delivery } from '../../src/gossip/runtime.ts';
 import type { Action } from '../../src/model/action.ts';
@@ -138,6 +139,9 @@ export class Watch {
       const resetMs = this.#resetMs.get(`${machine.name}>${id}`) ?? Number.NEGATIVE_INFINITY;
       const peer = this.#cluster.find(id);
       if (now.has(id) || peer === undefined || world.nowMs - resetMs > confirmMs) continue;
+      // Links beyond the overlay (repair dials) are given up without a word.
+      const members = machine.node?.membership?.members ?? [];
+      if (!neighboursOf(machine.machine, members).has(id)) continue;
       const isEither = (test: (one: SimMachine) => boolean): boolean => test(machine) || test(peer);
       if (isEither((one) => !this.#isSound(one) || one.disturbedMs >= resetMs)) continue;
       if (isEither((one) => one.readBytesPerMs !== Number.POSITIVE_INFINITY)) continue;
