@@ -2,6 +2,7 @@
  * A simulated cluster: its machines, how they come together and leave, and who should be a member
  * in the end. What must hold in it stands in invariants.ts.
  */
+
 import {
   admit,
   clusterIdFor,
@@ -10,6 +11,7 @@ import {
   signRecord,
 } from '../../src/gossip/admission.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
+import { writerOf } from '../../src/gossip/record-map.ts';
 import type { Delivery } from '../../src/gossip/runtime.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { MachineId } from '../../src/model/ids.ts';
@@ -219,7 +221,7 @@ export class SimCluster {
     const membership = node?.membership;
     if (node === undefined || membership === undefined) return;
     for (const { key, origin, body, schema } of node.map.records()) {
-      const isShared = !/^(m|x|links|c|fail)\//.test(key);
+      const isShared = writerOf(key) === undefined;
       if (origin === target.machine && isShared) node.write(key, body, schema);
     }
     const keeps = membership.admittedBy(target.machine);
