@@ -43,6 +43,10 @@ export const runs: readonly Run[] = [
   bench('up'),
   bench('compose'),
   bench('push'),
+  bench('plan'),
+  bench('scale'),
+  bench('gossip'),
+  bench('swarm'),
   e2e('one-machine'),
   e2e('three-machines'),
   e2e('bad-input'),
@@ -51,8 +55,23 @@ export const runs: readonly Run[] = [
   e2e('push'),
   e2e('status'),
   e2e('demo'),
+  e2e('rollout'),
+  e2e('placement'),
+  e2e('data'),
+  e2e('commands'),
+  e2e('registry'),
+  e2e('chaos'),
+  { name: 'survival', kind: 'tests', what: 'test/full/survival.test.ts' },
+  { name: 'mutations', kind: 'tests', what: 'test/sim/mutations.test.ts' },
+  { name: 'plan properties', kind: 'tests', what: 'test/property/plan/plan.test.ts' },
   { name: 'compose cases', kind: 'tests', what: 'test/conformance/compose.test.ts' },
   command('compose fuzz', 'node scripts/fuzz.ts compose --cases 2000 --seed 1'),
+  command('frame fuzz', 'node scripts/fuzz.ts frames --count 10000000 --seed 1'),
+  command(
+    'simulation',
+    'node scripts/sim.ts --seeds 1000 --first-seed 800000 --machines 3..30 --minutes 10',
+  ),
+  command('chaos by hand', 'node scripts/chaos.ts --minutes 10 --machines 5'),
   command('fresh clone', 'node test/results/fresh-clone.ts'),
 ];
 
@@ -199,6 +218,69 @@ export const chapters: readonly Chapter[] = [
         by: [{ run: 'bench compose' }],
       },
       { says: 'Every sample and every Compose file of the docs is checked', by: [{ run: 'unit' }] },
+    ],
+  },
+  {
+    title: 'Gossip and replicated state',
+    lines: [
+      {
+        says: 'A thousand seeds of the simulation; five mutations that make it fail',
+        by: [{ run: 'simulation' }, { run: 'mutations' }],
+      },
+      { says: 'Real agents beside real serf agents', by: [{ run: 'bench gossip' }] },
+      {
+        says: 'Simulated scale, and no false loss of a live machine at 20 % loss',
+        by: [{ run: 'bench scale' }],
+      },
+      {
+        says: 'Ten million random and mutated frames: no crash, bounded memory, nothing forged',
+        by: [{ run: 'frame fuzz' }],
+      },
+    ],
+  },
+  {
+    title: 'Placement, rollouts, healing',
+    lines: [
+      {
+        says: 'Balance, stability, one holder of data, one decision for any order of records; how long it takes',
+        by: [{ run: 'plan properties' }, { run: 'bench plan' }],
+      },
+      { says: 'Plan and rollouts in the simulation', by: [{ run: 'simulation' }] },
+      {
+        says: 'A rolling update under load, a power cut and scaling, beside Docker Swarm',
+        by: [{ run: 'bench swarm' }],
+      },
+      {
+        says: 'A bad image, a crash loop and a failing check end as specified; rollback, history, jobs',
+        by: [{ run: 'rollout' }],
+      },
+      {
+        says: 'A failing hook ends the deploy and replaces nothing; homes of volumes, bind mounts',
+        by: [{ run: 'data' }],
+      },
+      {
+        says: 'The acceptor of a change goes off, a partition of two minutes, reboots in turn, a hung engine, a full disk',
+        by: [{ run: 'survival' }],
+      },
+      {
+        says: 'Two machines, one cut: the survivor carries what is stateless',
+        by: [
+          {
+            run: 'failure',
+            tests: ['a power cut of one of two machines: the survivor does the same'],
+          },
+        ],
+      },
+      {
+        says: 'Random cuts, partitions, kills and changes, judged all the time',
+        by: [{ run: 'chaos' }, { run: 'chaos by hand' }],
+      },
+      { says: 'Constraints, reservations, drain and rebalance', by: [{ run: 'placement' }] },
+      { says: 'stop, start, restart, kill, rm, wait, why, plan', by: [{ run: 'commands' }] },
+      {
+        says: 'Private registries: sealed credentials, one digest everywhere',
+        by: [{ run: 'registry' }],
+      },
     ],
   },
 ];
