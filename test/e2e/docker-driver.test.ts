@@ -207,9 +207,11 @@ for (const engineName of ['28.5', '20.10'] as const) {
     });
 
     test('running the same replica again makes no second container', async () => {
-      const before = driver.records();
+      // What was done last, and when, is new; the container is not.
+      const records = () => driver.records().map((record) => ({ ...record, cause: undefined }));
+      const before = records();
       await driver.run(aService({ ...base, hostname: 'front' }));
-      expect(driver.records()).toEqual(before);
+      expect(records()).toEqual(before);
     });
 
     test('a draining container is not ready, and an agent started anew still knows', async () => {

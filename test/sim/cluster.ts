@@ -48,6 +48,10 @@ export interface Acknowledged {
   readonly key: string;
   readonly hlc: number;
   readonly by: SimMachine;
+  /** How many disks had it when the author was told. */
+  readonly copyCount: number;
+  /** Disks that were lost or went back to an older state since, of whatever machine. */
+  lostDiskCount: number;
 }
 
 export class SimCluster {
@@ -57,6 +61,12 @@ export class SimCluster {
   readonly machines: SimMachine[] = [];
   readonly removed = new Set<MachineId>();
   acknowledged: Acknowledged[] = [];
+
+  /** A disk was lost or is that of an earlier day: what was on as many disks as that may be gone. */
+  noteLostDisk(): void {
+    for (const one of this.acknowledged) one.lostDiskCount += 1;
+  }
+
   /** All faults have ended. */
   isHealed = false;
   /** Some clock was wrong by more than a minute at some time. */

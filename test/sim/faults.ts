@@ -88,6 +88,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     if (machine === undefined) return 'nothing';
     machine.killProcess();
     machine.disk.lose();
+    cluster.noteLostDisk();
     cluster.until(world.between(10, 15_000), () => machine.start());
     return `kill ${machine.name}, disk lost`;
   },
@@ -115,6 +116,7 @@ export const faults: Readonly<Record<string, Fault>> = {
       if (!machine.isRunning) return;
       machine.killProcess();
       machine.disk.put(copy);
+      cluster.noteLostDisk();
       cluster.until(world.between(10, 15_000), () => machine.start());
     });
     return `${machine.name} gets its disk of now back later`;

@@ -105,7 +105,10 @@ export function bringUp(cluster: SimCluster): string {
     const { key, hlc } = node.write(recordKey.pointer(projectName), encodeJson(pointer));
     const count = Math.min(2, reachableMachines(view).length - 1);
     node.askStored({ key, hlc, count, timeoutMs: ackTimeoutMs }, (holderCount) => {
-      if (holderCount >= count) cluster.acknowledged.push({ key, hlc, by: machine });
+      if (holderCount >= count) {
+        const copies = { copyCount: holderCount + 1, lostDiskCount: 0 };
+        cluster.acknowledged.push({ key, hlc, by: machine, ...copies });
+      }
     });
     return `up at ${machine.name}`;
   } catch (error) {
