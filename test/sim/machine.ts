@@ -92,6 +92,7 @@ export class SimMachine implements Runtime {
   /** World time for which the whole machine slept since its boot. */
   #sleptMs = 0;
   #wakesAtMs = 0;
+  readonly #awaited = new Set<() => void>();
   #isPaused = false;
   readonly #backlog: { readonly epoch: number; readonly run: (node: GossipNode) => void }[] = [];
 
@@ -186,11 +187,23 @@ export class SimMachine implements Runtime {
     this.#wakesAtMs = world.nowMs + durationMs;
     this.#sleptMs += durationMs;
     this.disturbedMs = this.#wakesAtMs;
-    world.after(durationMs, () => network.release());
+    world.after(durationMs, () => {
+      network.release();
+      this.#runAwaited();
+    });
   }
 
-  get wakesAtMs(): number {
-    return this.#wakesAtMs;
+  /** Runs it when the machine is awake again, in the order of the calls. */
+  whenAwake(run: () => void): Cancel {
+    this.#awaited.add(run);
+    return () => this.#awaited.delete(run);
+  }
+
+  #runAwaited(): void {
+    if (this.isAsleep) return;
+    const awaited = [...this.#awaited];
+    this.#awaited.clear();
+    for (const run of awaited) run();
   }
 
   get isAsleep(): boolean {
@@ -202,6 +215,7 @@ export class SimMachine implements Runtime {
     const { world } = this.#components;
     this.#sleptMs -= Math.max(0, this.#wakesAtMs - world.nowMs);
     this.#wakesAtMs = world.nowMs;
+    this.#runAwaited();
   }
 
   /** SIGCONT: what came meanwhile is worked off in order. */
@@ -266,7 +280,7 @@ export class SimMachine implements Runtime {
     let cancel: Cancel = () => undefined;
     const fire = (): void => {
       // Timers stand still with the monotonic clock.
-      if (this.isAsleep) cancel = world.at(this.#wakesAtMs, fire);
+      if (this.isAsleep) cancel = this.whenAwake(fire);
       else this.inside(epoch, run);
     };
     cancel = world.after(realMs, fire);

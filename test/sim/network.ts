@@ -287,7 +287,7 @@ export class Network {
     if (from.machine.isOff || to.machine.isOff) return;
     if (to.machine.isAsleep) {
       from.unreadBytes += sizeOf(bytes);
-      this.#world.at(to.machine.wakesAtMs, () => this.#arrive(connection, from, to, bytes));
+      to.machine.whenAwake(() => this.#arrive(connection, from, to, bytes));
       return;
     }
     const isGone = to.isClosed || to.epoch !== to.machine.epoch;
