@@ -9,7 +9,7 @@ import { isInTraffic } from '../view/endpoints.ts';
 import { type Owners, serviceKey } from '../view/snapshot.ts';
 import { movePlanVersion, rebalanceSettleMs, rebalanceWindowMs } from './limits.ts';
 import type { ContainerIndex } from './owner.ts';
-import { compareRank } from './rank.ts';
+import { firstRanked } from './rank.ts';
 import { rebalanceMoves } from './rebalance.ts';
 import { moveOperations } from './rebalance-records.ts';
 import type { Steps } from './steps.ts';
@@ -61,10 +61,7 @@ function changedMs({ pointer, services }: ProjectView): number {
 }
 
 function isWriter(view: View, { name }: ProjectView): boolean {
-  const [first] = [...view.machines.keys()].sort((left, right) =>
-    compareRank(`rebalance/${name}`, left, right),
-  );
-  return first === view.self;
+  return firstRanked(`rebalance/${name}`, view.machines.keys()) === view.self;
 }
 
 /** Every slot has its one container, where it belongs and ready. */

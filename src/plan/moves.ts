@@ -8,8 +8,8 @@
 import type { Slot } from '../model/ids.ts';
 import type { SlotMove } from '../model/record.ts';
 import type { ContainerView, ServiceView, View } from '../model/view.ts';
+import { failuresOfService } from '../view/endpoints.ts';
 import { compareSlots } from '../view/order.ts';
-import { serviceKey } from '../view/snapshot.ts';
 import { maxMoveCount } from './limits.ts';
 import { fitRefusal, type Placeable } from './place.ts';
 
@@ -62,11 +62,8 @@ function canTake(
   const machine = view.machines.get(to);
   if (machine?.liveness !== 'reachable' || !machine.isAble) return false;
   if (fitRefusal(placeable, machine) !== undefined) return false;
-  return !view.failures.some(
+  return !failuresOfService(view, service.project, service.name).some(
     (failure) =>
-      failure.machine === to &&
-      failure.slot === slot &&
-      failure.rollout === service.rollout &&
-      serviceKey(failure.project, failure.service) === serviceKey(service.project, service.name),
+      failure.machine === to && failure.slot === slot && failure.rollout === service.rollout,
   );
 }

@@ -46,6 +46,21 @@ function mix(word: number): number {
   return mixed ^ (mixed >>> 16);
 }
 
+/** The best of the machines for a subject, by the quick ranking; undefined when there is none. */
+export function firstRanked(subject: string, machines: Iterable<MachineId>): MachineId | undefined {
+  const scoreOf = quickRanking(subject);
+  let best: MachineId | undefined;
+  let bestScore = -1;
+  for (const machine of machines) {
+    const score = scoreOf(machine);
+    if (score < bestScore || (score === bestScore && best !== undefined && machine > best))
+      continue;
+    best = machine;
+    bestScore = score;
+  }
+  return best;
+}
+
 /** Orders machines for a subject, best first. */
 export function compareRank(subject: string, left: MachineId, right: MachineId): number {
   return rank(subject, right) - rank(subject, left) || compareText(left, right);

@@ -14,6 +14,7 @@ import { type Owners, serviceKey } from '../view/snapshot.ts';
 import type { ContainerIndex } from './owner.ts';
 import {
   compareCosts,
+  fitKey,
   Load,
   type Placeable,
   pickMachine,
@@ -46,6 +47,7 @@ export function rebalanceMoves(
 ): readonly PlannedMove[] {
   const load = new Load(view.machines.values());
   const movable: Movable[] = [];
+  const candidates = candidatesIn(view);
   for (const project of view.projects.values()) {
     for (const service of project.services.values()) {
       const placeable = placeableOf(service, project);
@@ -59,7 +61,7 @@ export function rebalanceMoves(
       if (containers.size === 0) continue;
       movable.push({
         placeable,
-        candidates: [...view.machines.values()].filter((m) => refusal(placeable, m) === undefined),
+        candidates: candidates(placeable),
         containers,
         places: new Map([...containers].map(([slot, { machine }]) => [slot, machine])),
       });
@@ -70,6 +72,19 @@ export function rebalanceMoves(
     if (!changes.includes(true)) break;
   }
   return movable.flatMap(movesOf);
+}
+
+/** Services with the same rules have the same candidates: found once for all of them. */
+function candidatesIn(view: View): (placeable: Placeable) => readonly MachineView[] {
+  const machines = [...view.machines.values()];
+  const known = new Map<string, readonly MachineView[]>();
+  return (placeable) => {
+    const rules = fitKey(placeable);
+    const found =
+      known.get(rules) ?? machines.filter((machine) => refusal(placeable, machine) === undefined);
+    known.set(rules, found);
+    return found;
+  };
 }
 
 function addGroup(load: Load, service: Placeable, machine: MachineId): void {

@@ -6,6 +6,7 @@
 import type { RolloutId, Slot } from '../model/ids.ts';
 import type { FailureRecord, SlotFailure } from '../model/record.ts';
 import type { ContainerView, FailureView, ServiceView, View } from '../model/view.ts';
+import { failuresOfService } from '../view/endpoints.ts';
 import { restartPolicyOf } from '../view/service-spec.ts';
 import { failedRestartAgeMs, failedRestartCount } from './limits.ts';
 import { readyDeadlineMs } from './readiness.ts';
@@ -23,13 +24,9 @@ export function ownFailure(
   service: ServiceView,
   slot: string,
 ): FailureView | undefined {
-  return view.failures.find(
+  return failuresOfService(view, service.project, service.name).find(
     (failure) =>
-      failure.machine === view.self &&
-      failure.project === service.project &&
-      failure.service === service.name &&
-      failure.rollout === service.rollout &&
-      failure.slot === slot,
+      failure.machine === view.self && failure.rollout === service.rollout && failure.slot === slot,
   );
 }
 

@@ -98,6 +98,14 @@ export function isStartFirst(service: ServiceView): boolean {
 }
 
 /** What every member's agent understands: decisions that an older one cannot follow wait for it. */
-export function commonPlanVersion(view: View): number {
-  return Math.min(...[...view.machines.values()].map(({ versions }) => versions.plan));
+export function commonPlanVersion({ machines }: View): number {
+  let common = knownVersions.get(machines);
+  if (common === undefined) {
+    common = Math.min(...[...machines.values()].map(({ versions }) => versions.plan));
+    knownVersions.set(machines, common);
+  }
+  return common;
 }
+
+/** The machines of a view never change, and each service asks. */
+const knownVersions = new WeakMap<View['machines'], number>();

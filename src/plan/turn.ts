@@ -6,7 +6,7 @@
  */
 import type { Slot } from '../model/ids.ts';
 import type { ContainerView, FailureView, ServiceView, View } from '../model/view.ts';
-import { containersOfService, isInTraffic } from '../view/endpoints.ts';
+import { containersOfService, failuresOfService, isInTraffic } from '../view/endpoints.ts';
 import { slotNumber } from '../view/order.ts';
 import type { Owners } from '../view/snapshot.ts';
 import { serviceKey } from '../view/snapshot.ts';
@@ -22,12 +22,8 @@ export interface Rollout {
 
 /** Failures of the running rollout that its own slot has not overcome since. */
 export function standingFailures(view: View, service: ServiceView): readonly FailureView[] {
-  const failures = view.failures.filter(
-    (failure) =>
-      failure.project === service.project &&
-      failure.service === service.name &&
-      failure.rollout === service.rollout &&
-      isWanted(service, failure.slot),
+  const failures = failuresOfService(view, service.project, service.name).filter(
+    (failure) => failure.rollout === service.rollout && isWanted(service, failure.slot),
   );
   if (failures.length === 0) return failures;
   const containers = containersOfService(view, service.project, service.name);

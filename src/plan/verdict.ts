@@ -7,6 +7,7 @@
  * What must never happen: a verdict is written over another; a rollout is taken back after `good`;
  * one is judged from a view that may be old.
  */
+import type { MachineId } from '../model/ids.ts';
 import { recordKey, type VerdictRecord } from '../model/record.ts';
 import type { ContainerView, FailureView, MachineView, ServiceView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
@@ -14,7 +15,7 @@ import { isJob } from '../view/service-spec.ts';
 import { serviceKey } from '../view/snapshot.ts';
 import { planVersion, restartingGraceMs, stableMs, verdictMonitorMs } from './limits.ts';
 import { isDone } from './owner.ts';
-import { compareRank } from './rank.ts';
+import { firstRanked } from './rank.ts';
 import { policyOf } from './rollout-policy.ts';
 import { type Steps, subject } from './steps.ts';
 import { actingSlots, isOverRatio, type Rollout, standingFailures } from './turn.ts';
@@ -39,27 +40,52 @@ export function planVerdict(rollout: Rollout, steps: Steps): void {
 function isJudge(view: View, service: ServiceView): boolean {
   if (view.guards.includes('stale') || view.guards.includes('booting')) return false;
   const key = recordKey.verdict(service.project, service.name, service.rollout);
-  if (!mayJudge(view, service, key)) return false;
-  const judges = [...view.machines.values()].filter(
-    (machine) =>
-      machine.liveness === 'reachable' && machine.isAble && machine.versions.plan >= planVersion,
+  const members = membersOf(view);
+  return (
+    mayJudge(view, service, { key, members }) && firstRanked(key, members.judges) === view.self
   );
-  return firstOf(key, judges)?.id === view.self;
 }
 
 /** More than half of the members, or all who know of the change; of two halves one. */
-function mayJudge(view: View, service: ServiceView, key: string): boolean {
-  const members = [...view.machines.values()];
-  const absent = members.filter(({ id }) => !isInTraffic(view, id));
+function mayJudge(
+  view: View,
+  service: ServiceView,
+  { key, members: { absent } }: { readonly key: string; readonly members: Members },
+): boolean {
+  const memberCount = view.machines.size;
   // What the acceptor could not reach knows nothing of this rollout.
-  if (absent.every(({ id }) => service.away.includes(id))) return true;
-  if (absent.length * 2 !== members.length) return absent.length * 2 < members.length;
-  const first = firstOf(key, members);
-  return first !== undefined && isInTraffic(view, first.id);
+  if (absent.every((id) => service.away.includes(id))) return true;
+  if (absent.length * 2 !== memberCount) return absent.length * 2 < memberCount;
+  const first = firstRanked(key, view.machines.keys());
+  return first !== undefined && isInTraffic(view, first);
 }
 
-function firstOf(key: string, machines: readonly MachineView[]): MachineView | undefined {
-  return [...machines].sort((left, right) => compareRank(key, left.id, right.id))[0];
+/** What is the same for the rollouts of all services. */
+interface Members {
+  /** Who may write verdicts. */
+  readonly judges: readonly MachineId[];
+  /** Out of traffic. */
+  readonly absent: readonly MachineId[];
+}
+
+/** A view never changes, and is asked once for each service. */
+const knownMembers = new WeakMap<View, Members>();
+
+function membersOf(view: View): Members {
+  const known = knownMembers.get(view);
+  if (known !== undefined) return known;
+  const machines = [...view.machines.values()];
+  const members = {
+    judges: machines.filter(isAbleToJudge).map(({ id }) => id),
+    absent: machines.filter(({ id }) => !isInTraffic(view, id)).map(({ id }) => id),
+  };
+  knownMembers.set(view, members);
+  return members;
+}
+
+/** They all rank in the same way: no version before this one writes verdicts beside it. */
+function isAbleToJudge({ liveness, isAble, versions }: MachineView): boolean {
+  return liveness === 'reachable' && isAble && versions.plan >= planVersion;
 }
 
 function failedVerdict(rollout: Rollout, steps: Steps): VerdictRecord | undefined {

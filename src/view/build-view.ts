@@ -40,7 +40,7 @@ import {
   isRevision,
   isTombstone,
 } from './record-checks.ts';
-import { definitionInForce } from './rollout-records.ts';
+import { type DoneRecords, definitionInForce, readDoneRecords } from './rollout-records.ts';
 import { localVolumesOf, modeOf, replicaCountOf } from './service-spec.ts';
 
 /** A record that could not be used, and why. */
@@ -81,6 +81,7 @@ export type Report = (key: string, why: string) => void;
 
 function buildProjects(records: RecordReader, report: Report): ReadonlyMap<string, ProjectView> {
   const projects: ProjectView[] = [];
+  const source: Source = { records, report, doneRecords: readDoneRecords(records) };
   for (const entry of records.entries('app/')) {
     const name = entry.key.slice('app/'.length);
     const { value } = entry;
@@ -93,10 +94,10 @@ function buildProjects(records: RecordReader, report: Report): ReadonlyMap<strin
         tombstone: value,
         services: new Map(),
         isComplete: true,
-        conflicts: readConflicts(name, value.ancestors, { records, report }),
+        conflicts: readConflicts(name, value.ancestors, source),
       });
     } else if (isPointer(value)) {
-      projects.push(buildProject(name, { ...entry, value }, { records, report }));
+      projects.push(buildProject(name, { ...entry, value }, source));
     } else {
       report(entry.key, 'is neither a pointer nor a tombstone');
     }
@@ -107,6 +108,7 @@ function buildProjects(records: RecordReader, report: Report): ReadonlyMap<strin
 
 interface Source {
   readonly records: RecordReader;
+  readonly doneRecords: DoneRecords;
   readonly report: Report;
 }
 

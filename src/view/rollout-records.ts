@@ -6,6 +6,7 @@
  */
 import type { RolloutId, Slot } from '../model/ids.ts';
 import {
+  type Entry,
   type PointerService,
   type RecordReader,
   recordKey,
@@ -29,6 +30,7 @@ type InForce = Pick<
 
 interface Source {
   readonly records: RecordReader;
+  readonly doneRecords: DoneRecords;
   readonly report: (key: string, why: string) => void;
 }
 
@@ -59,7 +61,7 @@ export function definitionInForce(
       ...(verdict === undefined ? {} : { verdict }),
       ...(pointed.isRollback === true ? { isRollback: true } : {}),
       ...(pointed.noRollback === true ? { noRollback: true } : {}),
-      ...readDone(project, service, rollout, source),
+      ...doneSlots(project, service, rollout, source),
     };
   }
   const back = rollbackOf(rollout);
@@ -71,7 +73,7 @@ export function definitionInForce(
     isRollback: true,
     takenBack: { rollout, revision, hash, verdict },
     ...(backVerdict === undefined ? {} : { verdict: backVerdict }),
-    ...readDone(project, service, back, source),
+    ...doneSlots(project, service, back, source),
   };
 }
 
@@ -83,19 +85,38 @@ function readVerdict(key: string, { records, report }: Source): VerdictRecord | 
   return undefined;
 }
 
-function readDone(
+/** `done/` records by `<project>/<service>/<rollout>`. */
+export type DoneRecords = ReadonlyMap<string, readonly Entry[]>;
+
+/** Gathers them once for a view: most services have none, and each would look for its own. */
+export function readDoneRecords(records: RecordReader): DoneRecords {
+  const byRollout = new Map<string, Entry[]>();
+  for (const entry of records.entries('done/')) {
+    if (entry.value === null) continue;
+    const [, project = '', service = '', , rollout = ''] = entry.key.split('/');
+    const key = doneKey(project, service, rollout);
+    const own = byRollout.get(key);
+    if (own === undefined) byRollout.set(key, [entry]);
+    else own.push(entry);
+  }
+  return byRollout;
+}
+
+function doneKey(project: string, service: string, rollout: string): string {
+  return `${project}/${service}/${rollout}`;
+}
+
+function doneSlots(
   project: string,
   service: string,
   rollout: RolloutId,
-  { records, report }: Source,
+  { doneRecords, report }: Source,
 ): { readonly done?: ReadonlyMap<Slot, number> } {
   const done = new Map<Slot, number>();
-  const prefix = `done/${project}/${service}/`;
-  for (const entry of records.entries(prefix)) {
-    const [slot = '', of] = entry.key.slice(prefix.length).split('/');
-    if (of !== rollout || entry.value === null) continue;
-    if (isDoneRecord(entry.value)) done.set(slot, entry.value.atMs);
-    else report(entry.key, 'does not say when it was done');
+  for (const { key, value } of doneRecords.get(doneKey(project, service, rollout)) ?? []) {
+    const [, , , slot = ''] = key.split('/');
+    if (isDoneRecord(value)) done.set(slot, value.atMs);
+    else report(key, 'does not say when it was done');
   }
   return done.size === 0 ? {} : { done };
 }

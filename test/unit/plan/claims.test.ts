@@ -73,7 +73,9 @@ describe('a slot that nobody was given', () => {
     const { hash } = world.service('web');
     world.container(own, 'new', { hash, name: 'app-web-1' });
     const { actions } = plan(world.view(own), idleLocalState);
-    expect(actions.map(({ name, arguments: given }) => [name, given])).toEqual([
+    // Which of the machines judges the change is not the matter here.
+    const others = actions.filter(({ name }) => name !== 'writeVerdict');
+    expect(others.map(({ name, arguments: given }) => [name, given])).toEqual([
       ['claim', { slots: [] }],
     ]);
   });

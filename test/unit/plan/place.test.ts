@@ -14,7 +14,7 @@ import {
   pickMachine,
   refusal,
 } from '../../../src/plan/place.ts';
-import { compareRank, quickRanking, rank } from '../../../src/plan/rank.ts';
+import { compareRank, firstRanked, quickRanking, rank } from '../../../src/plan/rank.ts';
 import { machineId, World } from '../../lib/builders.ts';
 
 function service(spec: Service = {}, change: Partial<Placeable> = {}): Placeable {
@@ -344,6 +344,20 @@ test('the quick ranking is fixed, and gives every machine its share', () => {
     wins.set(best, (wins.get(best) ?? 0) + 1);
   }
   for (const count of wins.values()) expect(Math.abs(count - 1_000)).toBeLessThan(120);
+});
+
+test('the first in rank has the highest quick score, in whatever order they are asked', () => {
+  const ids = ['a', 'b', 'c', 'd'].map(machineId);
+  const firsts = ['1', '2', '3', '4', '5', '6', '7', '8'].map((slot) => {
+    const subject = `app/web/${slot}`;
+    const scoreOf = quickRanking(subject);
+    const [best] = [...ids].sort((left, right) => scoreOf(right) - scoreOf(left));
+    expect(firstRanked(subject, ids)).toBe(best);
+    expect(firstRanked(subject, [...ids].reverse())).toBe(best);
+    return best;
+  });
+  expect(new Set(firsts).size).toBeGreaterThan(1);
+  expect(firstRanked('app/web/1', [])).toBeUndefined();
 });
 
 test('the old ranking holds while one machine knows no better', () => {

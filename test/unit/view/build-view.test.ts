@@ -8,6 +8,7 @@ import { buildView } from '../../../src/view/build-view.ts';
 import {
   containersOfService,
   containersOfSlot,
+  failuresOfService,
   reachableMachines,
 } from '../../../src/view/endpoints.ts';
 import { aContainer, aMachineRecord, aProject, machineId, World } from '../../lib/builders.ts';
@@ -170,6 +171,27 @@ describe('projects', () => {
     expect(project?.services.get('all')?.mode).toBe('global');
   });
 
+  test('what ran to its end counts for its service and its rollout alone', () => {
+    const world = new World('a');
+    world.up('a', aProject({ web: {}, db: {} }));
+    const { rollout } = world.service('web');
+    world.write(recordKey.done('app', 'web', '2', rollout), a, { machine: a, atMs: 7 });
+    world.write(recordKey.done('app', 'web', '1', rollout), a, { machine: a, atMs: 5 });
+    world.write(recordKey.done('app', 'web', '3', rollout), a, null);
+    world.write(recordKey.done('app', 'web', '4', 'earlier'), a, { machine: a, atMs: 9 });
+    world.write(recordKey.done('app', 'we', '1', rollout), a, { machine: a, atMs: 9 });
+    expect([...(world.service('web').done ?? [])]).toEqual([
+      ['1', 5],
+      ['2', 7],
+    ]);
+    expect(world.service('db').done).toBeUndefined();
+    world.write(recordKey.done('app', 'web', '5', rollout), a, 'soon');
+    world.write(recordKey.done('app', 'web', '6', 'earlier'), a, 'soon');
+    expect(world.view('a').problems.map(({ key }) => key)).toEqual([
+      recordKey.done('app', 'web', '5', rollout),
+    ]);
+  });
+
   test('a project whose revision has not arrived is incomplete', () => {
     const world = new World('a');
     const { revision } = world.up('a', aProject({ web: {} }));
@@ -270,6 +292,24 @@ describe('endpoints', () => {
   test('containers are found by slot', () => {
     const world = new World('a', 'b').container('b', 'one').container('a', 'two', { slot: '2' });
     expect(ids(containersOfSlot(world.view('a'), 'app', 'web', '2'))).toEqual(['two']);
+  });
+
+  test('containers and failures are found by service, in each view its own', () => {
+    const world = new World('a', 'b').container('b', 'one', { slot: '2' });
+    world.up('a', aProject({ web: {}, db: {} }));
+    world.failure('b', world.service('web'));
+    const before = world.view('a');
+    expect(ids(containersOfService(before, 'app', 'web'))).toEqual(['one']);
+    world.container('a', 'two').container('a', 'other', { service: 'db' });
+    world.failure('a', world.service('web')).failure('a', world.service('db'));
+    const view = world.view('a');
+    expect(ids(containersOfService(view, 'app', 'web'))).toEqual(['two', 'one']);
+    expect(ids(containersOfService(view, 'app', 'db'))).toEqual(['other']);
+    expect(containersOfService(view, 'other', 'web')).toEqual([]);
+    const machinesOf = (of: View) => failuresOfService(of, 'app', 'web').map((one) => one.machine);
+    expect(machinesOf(view)).toEqual([a, b]);
+    expect(machinesOf(before)).toEqual([b]);
+    expect(failuresOfService(view, 'other', 'web')).toEqual([]);
   });
 });
 
