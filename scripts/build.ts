@@ -128,7 +128,7 @@ await step('build: command', async () => {
     outExtension: { '.js': '.cjs' },
     plugins: [builtinsByCall, screensApart],
   });
-  await build({ ...common, entryPoints: screens, outdir: 'dist/cli', plugins: [builtinsByCall] });
+  await build({ ...common, entryPoints: screens, outdir: 'dist/cli' });
 });
 await step('build: agent', async () => {
   const entryPoints: Record<string, string> = {

@@ -136,7 +136,7 @@ services:
     image: busybox
     command: sleep 1000
     init: true
-    healthcheck: { test: "true", interval: 3s }
+    healthcheck: { test: "test -e /ready || { sleep 4; touch /ready; }", interval: 3s, timeout: 10s }
 `,
     );
     const result = await cluster.tsc('m1', ['up'], { cwd: 'slow', interruptAfterMs: 1_500 });

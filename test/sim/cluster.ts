@@ -237,6 +237,8 @@ export class SimCluster {
     const keeps = membership.admittedBy(target.machine);
     node.write(recordKey.removed(target.machine), encodeJson(removalOf(keeps)));
     this.removed.add(target.machine);
+    // What only it and others had is as good as gone with it.
+    this.noteLostDisk();
     for (const machine of this.members()) {
       const admittedBy = this.#admitterOf(machine);
       if (admittedBy === target.machine && !keeps.includes(machine.machine)) this.#strand(machine);

@@ -7,7 +7,9 @@ const lineCount = 15;
 
 export async function composeFile({ stage, checks, folder }: Show): Promise<void> {
   stage.heading('An ordinary Compose file');
-  const lines = readFileSync(join(folder, 'compose.yaml'), 'utf8').trimEnd().split('\n');
+  const text = readFileSync(join(folder, 'compose.yaml'), 'utf8').trimEnd();
+  // The first line is for editors.
+  const lines = text.split('\n').filter((line) => !line.startsWith('#'));
   stage.say('', ...lines.map((line) => `      ${line}`), '');
   checks.figure(
     `${lines.length} lines: six web servers, and a redis whose data stays`,
