@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Cluster, engines } from '../e2e/cluster.ts';
+import { Cluster, engines } from './cluster.ts';
 
 /** One engine is enough: placement asks none. */
 const engine = '28.5';
