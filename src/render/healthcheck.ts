@@ -14,8 +14,8 @@ import { compact, nanosecondsAt, numberAt } from './container-read.ts';
 const defaultInterval = 30e9;
 /** What the engine takes for a start period without `start_interval`. */
 const defaultStartInterval = 5e9;
-/** Half of the interval, between these: a check is a process in the container. */
-const shortestStartInterval = 0.5e9;
+/** Two fifths of the interval, between these: a check is a process in the container. */
+const shortestStartInterval = 0.4e9;
 const longestStartInterval = 1e9;
 
 /** 1 s: the engine counts the period from before it makes the process, which takes so long. */
@@ -54,6 +54,6 @@ function start(check: Healthcheck, apiVersion: string): Start {
   if (interval <= shortestStartInterval) return { StartPeriod };
   return {
     StartPeriod: interval + Math.min(interval, startAllowance),
-    StartInterval: Math.min(Math.max(interval / 2, shortestStartInterval), longestStartInterval),
+    StartInterval: Math.min(Math.max(interval * 0.4, shortestStartInterval), longestStartInterval),
   };
 }

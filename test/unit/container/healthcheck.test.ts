@@ -17,18 +17,18 @@ describe('a replica is asked early, and fails no earlier than the file says', ()
       { period: 31e9, interval: 1e9 },
     ],
     [
-      'half of the interval',
+      'two fifths of the interval',
       { test: ask, interval: '1500ms' },
-      { period: 2.5e9, interval: 0.75e9 },
+      { period: 2.5e9, interval: 0.6e9 },
     ],
     [
-      'never more often than twice a second',
+      'never more often than every 0.4 s',
       { test: ask, interval: '800ms' },
-      { period: 1.6e9, interval: 0.5e9 },
+      { period: 1.6e9, interval: 0.4e9 },
     ],
     [
       'an interval that is short enough stays alone',
-      { test: ask, interval: '500ms' },
+      { test: ask, interval: '400ms' },
       { period: undefined, interval: undefined },
     ],
     [
