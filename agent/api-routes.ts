@@ -282,8 +282,8 @@ function upRequest(name: string, body: unknown): UpRequest {
     throw bad(`the project is named "${project.name}", the request was for "${name}"`);
   }
   return {
-    // The loader has validated it against the Compose schema; here only the shape that
-    // everything below relies on is checked.
+    // By the compiler's rules these fields are no Project: the loader has checked it against the
+    // Compose schema, and what everything below relies on was looked at above.
     project: project as unknown as UpRequest['project'],
     services: strings(fields, 'services'),
     disabledServices:

@@ -97,7 +97,7 @@ export class MeshClient {
       ): undefined {
         connectRpc().then(
           (duplex) => callback?.(null, duplex),
-          // Node reads the stream only when there is no error.
+          // The type asks for a stream beside an error as well; Node reads it only where there is none.
           (error: Error) => callback?.(error, undefined as unknown as Duplex),
         );
         return undefined;

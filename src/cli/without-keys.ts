@@ -12,6 +12,7 @@ export function withoutKeys(
 ): Project {
   // Later positions first, so that those before them keep theirs.
   const ordered = paths.map(upToItem).sort(comparePaths).reverse();
+  // A project is JSON by its nature; its interface has no index signature, so the compiler cannot tell.
   let value: Json = project as unknown as JsonObject;
   for (const [index, path] of ordered.entries()) {
     if (index > 0 && comparePaths(path, ordered[index - 1] ?? []) === 0) continue;

@@ -45,7 +45,7 @@ interface Beat {
 }
 
 export interface HeartbeatsComponents {
-  readonly runtime: Runtime;
+  readonly runtime: Pick<Runtime, 'now' | 'monotonic' | 'random' | 'schedule' | 'report'>;
   /** Content hash of the map. */
   readonly hash: () => Uint8Array;
   readonly isBooting: () => boolean;

@@ -121,7 +121,7 @@ describe('check', () => {
 describe('the library', () => {
   const program = `import { type ComposeFile, loadProject, type LoadResult } from 'tsc-compose/compose';
 const file: ComposeFile = { services: { a: { image: 'i', 'x-machines': ['m1'] } } };
-// @ts-expect-error: a list of texts
+// @ts-expect-error: this must not compile, x-ports is a list of texts
 const wrong: ComposeFile = { services: { a: { image: 'i', 'x-ports': 80 } } };
 const reader = {
   readFile: (path: string) =>

@@ -69,8 +69,8 @@ describe.each(engines().slice(0, 1))('a private registry on engine $engine', ({ 
   test('a wrong password stops up before anything has changed, and is said as such', async () => {
     const auth = Buffer.from(`${registry.user}:wrong`).toString('base64');
     const config = JSON.stringify({ auths: { [registry.host]: { auth } } });
-    await cluster.lab.machine('m1').writeFile('/root/wrong/config.json', config);
-    const env = { DOCKER_CONFIG: '/root/wrong' };
+    await cluster.lab.machine('m1').writeFile('/srv/wrong/config.json', config);
+    const env = { DOCKER_CONFIG: '/srv/wrong' };
     const refused = await cluster.tsc('m1', ['up'], { cwd: 'private', env });
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain(

@@ -233,7 +233,7 @@ function makeEntries(set: PackageSet, dir: string): void {
  */
 function entryScript(program: Program, libraries: readonly string[]): string {
   const path = libraries.map((dir) => `$here/${dir}`).join(':');
-  const words = ['"$here/root/' + program.path + '"', ...(program.arguments ?? []), '"$@"'];
+  const words = [`"$here/${join('root', program.path)}"`, ...(program.arguments ?? []), '"$@"'];
   const lines = ['#!/bin/sh', 'here=${0%/*}/..'];
   if (libraries.length > 0) {
     lines.push(`LD_LIBRARY_PATH=${path}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}`);

@@ -196,10 +196,9 @@ export class SimCluster {
   }
 
   found(machine: SimMachine): void {
-    machine.found();
     const record = createGenesis(machine.signer, {
       ...factsOf(machine.name),
-      cluster: machine.cluster ?? ('' as never),
+      cluster: machine.found(),
       range: this.#range,
       hlc: hlcFromMs(machine.now()),
     });

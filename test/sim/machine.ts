@@ -232,10 +232,13 @@ export class SimMachine implements Runtime {
     else run(this.node);
   }
 
-  found(): void {
+  /** Founds a cluster, and gives its id. */
+  found(): ClusterId {
     const { world } = this.#components;
-    this.cluster = clusterIdFor(this.machine, () => world.random());
-    this.node?.enter(this.cluster, []);
+    const cluster = clusterIdFor(this.machine, () => world.random());
+    this.cluster = cluster;
+    this.node?.enter(cluster, []);
+    return cluster;
   }
 
   // Handshake

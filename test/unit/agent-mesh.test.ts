@@ -8,6 +8,7 @@ import { createIdentity, createVerify } from '../../agent/identity.ts';
 import { signRecord } from '../../src/gossip/admission.ts';
 import { encodeFrame } from '../../src/gossip/frame.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
+import { assert } from '../../src/lib/assert.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import { facts, type TestAgent, TestCluster, until } from './agent-mesh-cluster.ts';
 
@@ -134,8 +135,10 @@ test('a forged record from a member is refused and the link is closed', async ()
   const socket = await open(a);
   const up = await greet(socket, a, b.identity, a.replica.cluster);
   expect(up.isUp).toBe(true);
+  const { cluster: joined } = a.replica;
+  assert(joined !== undefined, 'an agent that has joined belongs to a cluster');
   const forged = {
-    ...signRecord(a.replica.cluster ?? ('' as never), b.identity, {
+    ...signRecord(joined, b.identity, {
       key: 'app/forged',
       hlc: hlcFromMs(Date.now()),
       schema: 1,

@@ -127,7 +127,7 @@ describe('env files of services', () => {
       options,
     ).project.services.t?.environment;
 
-  test.each<[string, object]>([
+  test.each<[string, object | undefined]>([
     ['A=1', { A: '1' }],
     ['\ufeffexport A=1 # note\nB = 2\n', { A: '1', B: '2' }],
     ['A: x\nB=a#b\n', { A: 'x', B: 'a#b' }],
@@ -136,7 +136,7 @@ describe('env files of services', () => {
     ['A="two\nlines"', { A: 'two\nlines' }],
     ['A=1\nB=$A${C:-c}$$', { A: '1', B: '1c$' }],
     ['A="\\$x"', { A: '$x' }],
-    ['# only\n\n', undefined as unknown as object],
+    ['# only\n\n', undefined],
     ['KEY', { '': 'KEY' }],
     ['HOME\nNOPE\n', { HOME: '/home/me' }],
   ])('%j', (text, expected) => {

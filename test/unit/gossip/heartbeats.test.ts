@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Heartbeats } from '../../../src/gossip/heartbeats.ts';
-import type { LinkId, Runtime } from '../../../src/gossip/runtime.ts';
+import { Heartbeats, type HeartbeatsComponents } from '../../../src/gossip/heartbeats.ts';
+import type { LinkId } from '../../../src/gossip/runtime.ts';
 import { World } from '../../sim/world.ts';
 
 const equal = new Uint8Array(8);
@@ -21,14 +21,13 @@ function pair(options: { readonly isOld?: boolean; readonly lossFrom?: number } 
   const world = new World(1);
   const make = (deliver: () => void): End => {
     const sentAtMs: number[] = [];
-    // Only what heartbeats ask of a runtime.
-    const runtime = {
+    const runtime: HeartbeatsComponents['runtime'] = {
       now: () => world.nowMs,
       monotonic: () => world.nowMs,
       random: () => world.random(),
       schedule: (afterMs: number, run: () => void) => world.after(afterMs, run),
       report: () => undefined,
-    } as unknown as Runtime;
+    };
     const beats = new Heartbeats({
       runtime,
       hash: () => equal,

@@ -9,6 +9,7 @@ import {
   tombstoneLifeMs,
 } from '../../../src/gossip/limits.ts';
 import { encodeJson } from '../../../src/gossip/node.ts';
+import { assert } from '../../../src/lib/assert.ts';
 import { hlcFromMs, hlcToMs } from '../../../src/lib/hlc.ts';
 import type { ReplicatedRecord } from '../../../src/model/record.ts';
 import { SimCluster } from '../../sim/cluster.ts';
@@ -29,7 +30,9 @@ function pair(cluster: SimCluster): [SimMachine, SimMachine] {
 /** A record as the machine would have signed it in another life. */
 function signedBy(machine: SimMachine, key: string, hlc: number, value: unknown): ReplicatedRecord {
   const body = value === null ? null : encodeJson(value);
-  return signRecord(machine.cluster as never, machine.signer, { key, hlc, schema: 1, body });
+  const { cluster } = machine;
+  assert(cluster !== undefined, 'only members sign');
+  return signRecord(cluster, machine.signer, { key, hlc, schema: 1, body });
 }
 
 describe('writing', () => {

@@ -29,6 +29,7 @@ export class FakeTerminal {
       columns: { get: () => this.#size.columns },
       rows: { get: () => this.#size.rows },
     });
+    // As above: what ink uses of a stream.
     this.stdin = Object.assign(this.#in, {
       isTTY: true,
       setRawMode: (isRaw: boolean) => this.rawModes.push(isRaw),
