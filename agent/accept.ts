@@ -285,7 +285,7 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       ]);
     }
     signal.throwIfAborted();
-    // Decided anew on what is known now, and from here to the pointer without a pause in between.
+    // Decided anew on what is known now; a pointer that comes in until ours is written is noticed there.
     const view = this.#view();
     accepted = acceptUp(view, request, facts);
     const before = view.projects.get(project);
