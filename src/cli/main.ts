@@ -10,6 +10,7 @@ import type { Cli, GlobalFlags, Handler, Io } from './cli.ts';
 import { collect, exitCode, say } from './cli.ts';
 import { commandTable } from './command-table.ts';
 import { withShownPlace } from './places.ts';
+import { StandardStream } from './standard-stream.ts';
 
 /**
  * Runs one command line.
@@ -45,10 +46,14 @@ async function dispatch(argv: readonly string[], session: Session): Promise<numb
     .parseOptions([...argv]).operands[0];
   const program = makeProgram(session);
   let code: number = exitCode.ok;
-  for (const { name, aliases, summary, load } of commandTable) {
+  const found = commandTable.filter(
+    ({ name, aliases }) => name === wanted || aliases.includes(wanted ?? ''),
+  );
+  // All of them only where they are listed, or where one is to be suggested.
+  for (const { name, aliases, summary, load } of found.length > 0 ? found : commandTable) {
     const command = program.command(name).description(summary);
     for (const alias of aliases) command.alias(alias);
-    if (name !== wanted && !aliases.includes(wanted ?? '')) continue;
+    if (found.length === 0) continue;
     const { define } = await load();
     define(command, (target, handler) => {
       target.action(async () => {
@@ -131,18 +136,13 @@ function report(error: unknown, io: Io, signal: AbortSignal): number {
 }
 
 function processIo(): Io {
-  // `tsc-compose logs | head`: a reader that has seen enough is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(exitCode.ok);
-    throw error;
-  });
   return {
     // Opened only by the commands that read it.
     get stdin() {
       return process.stdin;
     },
-    stdout: process.stdout,
-    stderr: process.stderr,
+    stdout: new StandardStream('stdout'),
+    stderr: new StandardStream('stderr'),
     env: process.env,
     cwd: process.cwd(),
     now: () => Date.now(),
