@@ -47,6 +47,7 @@ export const runs: readonly Run[] = [
   bench('scale'),
   bench('losses'),
   bench('gossip'),
+  bench('disk'),
   bench('swarm'),
   e2e('one-machine'),
   e2e('three-machines'),
@@ -61,6 +62,7 @@ export const runs: readonly Run[] = [
   e2e('data'),
   e2e('commands'),
   e2e('registry'),
+  e2e('slow-disk'),
   { name: 'chaos', kind: 'tests', what: 'test/full/chaos.test.ts' },
   { name: 'survival', kind: 'tests', what: 'test/full/survival.test.ts' },
   { name: 'mutations', kind: 'tests', what: 'test/sim/mutations.test.ts' },
@@ -229,6 +231,10 @@ export const chapters: readonly Chapter[] = [
         by: [{ run: 'simulation' }, { run: 'mutations' }],
       },
       { says: 'Real agents beside real serf agents', by: [{ run: 'bench gossip' }] },
+      {
+        says: 'A disk that takes 300 ms to flush disturbs neither look-ups nor links; a full one loses nothing',
+        by: [{ run: 'bench disk' }, { run: 'slow-disk' }, { run: 'unit' }],
+      },
       {
         says: 'Simulated scale; no false loss of a live machine in 1,000 node-hours at 20 % loss',
         by: [{ run: 'bench scale' }, { run: 'bench losses' }],
