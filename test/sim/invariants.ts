@@ -58,6 +58,8 @@ export class Watch {
   readonly #seen = new Map<SimMachine, Map<string, ReplicatedRecord>>();
   /** Per machine and project, the newest change that it carried out. */
   readonly #applied = new Map<SimMachine, Map<string, number>>();
+  /** Per machine, since when it has known the pointer that it has of each project. */
+  readonly #pointerMs = new Map<SimMachine, Map<string, number>>();
   readonly #announcedMs = new Map<SimMachine, number[]>();
   /** When the link between two machines was broken from outside last. */
   readonly #resetMs = new Map<string, number>();
@@ -81,11 +83,17 @@ export class Watch {
       const before = seen.get(record.key);
       this.#checkRecord(machine, record, before);
       if (!forgotten.includes(record.key)) seen.set(record.key, record);
+      if (recordKind(record.key) === 'app') this.#notePointer(machine, record.key);
       if (record.key === recordKey.links(machine.machine)) {
         this.#countAnnouncement(machine);
         this.#checkAnnouncement(machine, before, record);
       }
     }
+  }
+
+  #notePointer(machine: SimMachine, key: string): void {
+    const known = this.#pointerMs.get(machine) ?? new Map<string, number>();
+    this.#pointerMs.set(machine, known.set(key, this.#cluster.world.nowMs));
   }
 
   #checkRecord(
@@ -142,6 +150,8 @@ export class Watch {
     const { world, network } = this.#cluster;
     const isQuick = network.latencyMs[1] < 100 && network.loss === 0 && network.cutCount === 0;
     if (!isQuick || before === undefined || this.#resetMs.size === 0) return;
+    // Who says good-bye lists nobody, and is waited for.
+    if (readLinks(JSON.parse(Buffer.from(after.body ?? []).toString() || 'null'))?.leaving) return;
     const now = listedIn(after);
     for (const id of listedIn(before)) {
       const resetMs = this.#resetMs.get(`${machine.name}>${id}`) ?? Number.NEGATIVE_INFINITY;
@@ -195,6 +205,9 @@ export class Watch {
       if (other.disturbedMs > machine.disturbedMs - 1000) continue;
       const known = other.node?.map.record(key);
       if (known === undefined || known.hlc <= pointerHlc) continue;
+      // Of a change that is on its way nobody can know: a repair takes a few ways there and back.
+      const sinceMs = this.#pointerMs.get(other)?.get(key) ?? Number.NEGATIVE_INFINITY;
+      if (world.nowMs - sinceMs < 500 + 6 * network.latencyMs[1]) continue;
       throw new Violation(
         `${machine.name} carries out an old change of ${project} ${Math.round(world.nowMs - machine.disturbedMs)} ms after its start; ${other.name} knows better`,
       );
@@ -366,6 +379,8 @@ export function wrongContainers(cluster: SimCluster): string[] {
   }
   for (const { machine, container } of running) {
     if (wanted.has(placeOf(container))) continue;
+    // All disks that knew of it are lost: what nobody remembers is kept and reported.
+    if (view.projects.get(container.project) === undefined) continue;
     found.push(`${machine.name} keeps ${placeOf(container)}, which nobody wants`);
   }
   return found;
