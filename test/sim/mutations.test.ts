@@ -30,7 +30,7 @@ const known: readonly Known[] = [
     minutes: 1,
     word: /carries out an old change/,
   },
-  { mutation: 'removalOnAbsence', seeds: [14, 26, 30, 38], minutes: 1, word: /it has no record/ },
+  { mutation: 'removalOnAbsence', seeds: [24, 31, 60, 67], minutes: 1, word: /it has no record/ },
   { mutation: 'repairByVersion', seeds: [6, 10, 11, 15], minutes: 1, word: /has other content/ },
   { mutation: 'edgeByOneEnd', seeds: [6, 9, 33], minutes: 2, word: /which has no power/ },
 ];
