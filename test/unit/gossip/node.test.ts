@@ -218,6 +218,17 @@ describe('hostile peers', () => {
   });
 });
 
+describe('start', () => {
+  test('the guards of a machine that starts hold before anything else runs', () => {
+    const cluster = formed(3);
+    const [, b] = pair(cluster);
+    b.killProcess();
+    cluster.world.runUntil(cluster.world.nowMs + 1000);
+    b.start();
+    expect(b.node?.guards()).toEqual(['isolated', 'booting']);
+  });
+});
+
 describe('able', () => {
   test('is published, because others place by it', () => {
     const cluster = formed(2);
