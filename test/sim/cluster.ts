@@ -159,6 +159,7 @@ export class SimCluster {
     clone.powerOff();
     this.noteLostDisk();
     const original = this.find(clone.machine);
+    if (original !== undefined) original.disturbedMs = this.world.nowMs;
     original?.killProcess();
     return original;
   }

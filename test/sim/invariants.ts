@@ -277,7 +277,9 @@ export class Watch {
     for (const [id, state] of node.liveness()) {
       const other = this.#cluster.find(id);
       if (other === undefined) continue;
-      const offMs = other.isOff ? world.nowMs - other.disturbedMs : 0;
+      // Its copy has power, and its name.
+      const isOff = other.isOff && !this.#cluster.hasTwin(other);
+      const offMs = isOff ? world.nowMs - other.disturbedMs : 0;
       if (state === 'reachable' && offMs > settledMs) {
         throw new Violation(`${name} takes ${other.name} for reachable, which has no power`);
       }
