@@ -20,6 +20,7 @@ import type { Replica } from '../src/model/replica.ts';
 import type { View } from '../src/model/view.ts';
 import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
 import { isFailure } from '../src/view/record-checks.ts';
+import type { RecordVersion } from './applied.ts';
 import { preStopIn, runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
@@ -49,6 +50,8 @@ export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'
     'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal' | 'setStarting'
   >;
   readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
+  /** Waits until no machine sends traffic any more to what this record says is out of it. */
+  readonly barrier: (record: RecordVersion) => Promise<void>;
   readonly view: () => View;
   readonly now: () => number;
   readonly log: Log;
@@ -202,8 +205,11 @@ export class Executor {
     },
 
     drain: async ({ containerId }) => {
-      this.#components.observer.setDraining(containerId, true);
-      await this.#components.observer.refresh(containerId);
+      const { observer, replica, barrier } = this.#components;
+      observer.setDraining(containerId, true);
+      await observer.refresh(containerId);
+      const record = replica.get(recordKey.container(replica.self, containerId));
+      if (record !== undefined) await barrier({ key: record.key, hlc: record.hlc });
     },
 
     stop: async ({ containerId, graceMs }) => {

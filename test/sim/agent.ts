@@ -86,6 +86,8 @@ export class SimAgent {
     const view = this.view();
     const isIdle = view?.projects.size === 0 && this.#host.engine.containers.size === 0;
     if (view === undefined || isIdle) return;
+    // As agent/cluster-parts.ts does: with a second holder of the identity nothing is planned.
+    if (view.guards.includes('duplicate')) return;
     const { actions, wakeAtMs } = plan(view, {
       inFlight: this.#inFlight,
       drainingSinceMs: this.#drainingSinceMs,

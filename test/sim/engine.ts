@@ -54,6 +54,13 @@ export class SimEngine {
     this.containers.delete(id);
   }
 
+  /** As it is on the copy of a machine's disk. */
+  copy(): SimEngine {
+    const engine = new SimEngine();
+    for (const [id, container] of this.containers) engine.containers.set(id, { ...container });
+    return engine;
+  }
+
   /** All containers end. */
   cutPower(nowMs: number): void {
     for (const container of this.containers.values()) {

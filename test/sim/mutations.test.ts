@@ -20,19 +20,29 @@ interface Known {
 const known: readonly Known[] = [
   {
     mutation: 'noConfirmWindow',
-    seeds: [17, 18, 25, 28],
+    seeds: [3, 4, 18, 48, 52, 66],
     minutes: 1,
     word: /announces the loss of a link/,
   },
   {
     mutation: 'noBootGuard',
-    seeds: [13, 15, 19, 27],
+    seeds: [12, 70, 78, 123, 133, 151],
     minutes: 1,
     word: /carries out an old change/,
   },
-  { mutation: 'removalOnAbsence', seeds: [14, 26, 30, 38], minutes: 1, word: /it has no record/ },
+  {
+    mutation: 'removalOnAbsence',
+    seeds: [60, 67, 21, 25, 105],
+    minutes: 1,
+    word: /it has no record/,
+  },
   { mutation: 'repairByVersion', seeds: [6, 10, 11, 15], minutes: 1, word: /has other content/ },
-  { mutation: 'edgeByOneEnd', seeds: [6, 9, 33], minutes: 2, word: /which has no power/ },
+  {
+    mutation: 'edgeByOneEnd',
+    seeds: [96, 99, 139, 141, 145, 157],
+    minutes: 2,
+    word: /which has no power/,
+  },
 ];
 
 async function failureOf(
