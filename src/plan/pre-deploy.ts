@@ -12,6 +12,8 @@ import { type Steps, subject } from './steps.ts';
 /** Why the rollout waits for its hook; undefined when it has none, or the hook has ended well. */
 export function hookWait(view: View, service: ServiceView): string | undefined {
   const { hook } = service;
+  // It has ended well, even where the record of another run has replaced its own since.
+  if (service.verdict?.result === 'good') return undefined;
   // After a rollback it is of another rollout: what is in force again had its hook when it was new.
   if (hook === undefined || hook.run !== service.rollout) return undefined;
   const name = view.machines.get(hook.machine)?.name ?? hook.machine;
@@ -49,7 +51,12 @@ export function planHook(
   });
 }
 
-/** Containers of hooks that are over: of earlier runs, of services and projects that are gone. */
+/**
+ * Containers of hooks that are over: of earlier runs, of services and projects that are gone, and of
+ * rollouts that were judged. Until then one that has done its work stays: the record of a run that
+ * was under way on the other side of a partition may replace its own, and a hook that left no trace
+ * would be run again. One that failed stays for its log.
+ */
 export function removeOldHooks(
   steps: Steps,
   view: View,
@@ -59,7 +66,13 @@ export function removeOldHooks(
   for (const container of hookContainers) {
     if (container.project !== project.name || container.machine !== view.self) continue;
     const service = project.services.get(container.service);
-    const isKept = service?.hook?.run === container.hook;
+    const isOfThis = service?.hook?.run === container.hook;
+    const isKept = isOfThis && service !== undefined && !isOver(service);
     if (!isKept) removeStep(steps, container, 0, 'its hook is over');
   }
+}
+
+/** Nothing will ask again whether it has run. */
+function isOver({ hook, verdict }: ServiceView): boolean {
+  return verdict?.result === 'good' && hook?.state?.state !== 'failed';
 }

@@ -54,6 +54,23 @@ describe('a hook before the rollout', () => {
     expect(images().length).toBeGreaterThanOrEqual(3);
   });
 
+  test('whose record another run replaces holds up nothing once the rollout was good', () => {
+    const { pointer } = world.up('a', web());
+    settle();
+    const { hook } = pointer.services['web'] ?? {};
+    const record = world.service('web').hook?.state;
+    expect(world.service('web').verdict?.result).toBe('good');
+    world.write(recordKey.hook('app', 'web'), hook?.machine ?? machineId('a'), {
+      ...record,
+      run: 'on the other side of a partition',
+    });
+    expect(world.service('web').hook?.state).toBeUndefined();
+    world.up('b', web({ deploy: { replicas: 3 } }));
+    settle();
+    expect(images()).toHaveLength(3);
+    expect([...cluster.hookRuns.values()]).toEqual([1]);
+  });
+
   test('that fails leaves the old containers as they are', () => {
     world.up('a', web());
     settle();
