@@ -16,6 +16,7 @@ import type { Delivery } from '../../src/gossip/runtime.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
+import { planVersion } from '../../src/plan/limits.ts';
 import { disagreements, Watch } from './invariants.ts';
 import { removalOf, SimMachine, type SimMachineComponents } from './machine.ts';
 import { Network } from './network.ts';
@@ -28,7 +29,7 @@ function factsOf(name: string): MachineFacts {
     platform: 'linux/amd64',
     cpuCount: 1,
     memoryBytes: 1,
-    versions: { agent: '0', engine: '0', protocol: 1, plan: 1 },
+    versions: { agent: '0', engine: '0', protocol: 1, plan: planVersion },
   };
 }
 
@@ -61,6 +62,8 @@ export class SimCluster {
   readonly machines: SimMachine[] = [];
   readonly removed = new Set<MachineId>();
   acknowledged: Acknowledged[] = [];
+  /** By name of the change: `down -v`s, and the changes that they knew of. */
+  readonly deletions = new Map<string, readonly string[]>();
 
   /** A disk was lost or is that of an earlier day: what was on as many disks as that may be gone. */
   noteLostDisk(): void {

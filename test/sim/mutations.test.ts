@@ -20,19 +20,22 @@ interface Known {
 const known: readonly Known[] = [
   {
     mutation: 'noConfirmWindow',
-    seeds: [17, 18, 25, 28],
+    seeds: [3, 14, 18, 19],
     minutes: 1,
     word: /announces the loss of a link/,
   },
   {
     mutation: 'noBootGuard',
-    seeds: [13, 15, 19, 27],
-    minutes: 1,
+    seeds: [109, 111, 118, 131],
+    minutes: 2,
     word: /carries out an old change/,
   },
-  { mutation: 'removalOnAbsence', seeds: [14, 26, 30, 38], minutes: 1, word: /it has no record/ },
-  { mutation: 'repairByVersion', seeds: [6, 10, 11, 15], minutes: 1, word: /has other content/ },
-  { mutation: 'edgeByOneEnd', seeds: [6, 9, 33], minutes: 2, word: /which has no power/ },
+  { mutation: 'removalOnAbsence', seeds: [7, 16, 21, 22], minutes: 1, word: /it has no record/ },
+  { mutation: 'repairByVersion', seeds: [3, 6, 7, 8], minutes: 1, word: /has other content/ },
+  { mutation: 'edgeByOneEnd', seeds: [106, 125, 126, 139], minutes: 2, word: /which has no power/ },
+  { mutation: 'hookByAll', seeds: [1, 3, 4, 5], minutes: 1, word: /was started twice/ },
+  { mutation: 'homeAnew', seeds: [1, 6, 9, 11], minutes: 1, word: /was made on/ },
+  { mutation: 'noTurn', seeds: [127], minutes: 1, word: /are not back/ },
 ];
 
 async function failureOf(

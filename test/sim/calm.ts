@@ -1,0 +1,32 @@
+/**
+ * To whom something has happened lately. Most invariants speak about machines that nothing has
+ * happened to: what a fault did to the others is what they are there to survive.
+ */
+import type { SimCluster } from './cluster.ts';
+import type { SimMachine } from './machine.ts';
+
+/**
+ * 30 s without any disturbance: a link that flapped has been up for its hold-down or another way
+ * leads there, and who restarted has been heard by all.
+ */
+export const settledMs = 30_000;
+
+/** Can do something now. */
+export function isAwake(machine: SimMachine): boolean {
+  return machine.isRunning && !machine.isPaused && !machine.isAsleep;
+}
+
+/** Nothing happened to it for a while, nor to the network but loss, resets and delay. */
+export function isCalm(
+  { world, network, removed }: SimCluster,
+  machine: SimMachine,
+  sinceMs = settledMs,
+): boolean {
+  return (
+    network.cutCount === 0 &&
+    isAwake(machine) &&
+    !removed.has(machine.machine) &&
+    machine.readBytesPerMs === Number.POSITIVE_INFINITY &&
+    world.nowMs - machine.disturbedMs > sinceMs
+  );
+}
