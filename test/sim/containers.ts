@@ -5,11 +5,14 @@
  * that nobody has more copies than a rollout may have.
  */
 import type { Slot } from '../../src/model/ids.ts';
+import { recordKey } from '../../src/model/record.ts';
 import type { ServiceView, View } from '../../src/model/view.ts';
 import { indexContainers, ownersOf } from '../../src/plan/owner.ts';
 import { hookWait } from '../../src/plan/pre-deploy.ts';
 import { standingFailures } from '../../src/plan/turn.ts';
-import { restartPolicyOf } from '../../src/view/service-spec.ts';
+import { isContainer } from '../../src/view/record-checks.ts';
+import { isJob, restartPolicyOf } from '../../src/view/service-spec.ts';
+import { serviceKey } from '../../src/view/snapshot.ts';
 import { isBadImage } from './behaviour.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimContainer } from './engine.ts';
@@ -75,6 +78,45 @@ export function wrongContainers(cluster: SimCluster): string[] {
   return found;
 }
 
+/** Wanted slots that nothing serves, in a healed cluster: of services that can be served at all. */
+export function missingReplicas(cluster: SimCluster): string[] {
+  const members = cluster.members();
+  const view = members[0]?.agent?.view();
+  if (view === undefined) return [];
+  const found: string[] = [];
+  const copies = Map.groupBy(allCopies(members), ({ container }) =>
+    serviceKey(container.project, container.service),
+  );
+  for (const [key, slots] of ownersOf(view, indexContainers(view))) {
+    const [project = '', name = ''] = key.split('/');
+    const service = view.projects.get(project)?.services.get(name);
+    if (service === undefined || !canServe(view, service)) continue;
+    for (const [slot, owner] of slots) {
+      const isHeld = owner !== undefined && !view.machines.has(owner);
+      const ofSlot = (copies.get(key) ?? []).filter(({ container }) => container.slot === slot);
+      const isServed = ofSlot.some((copy) => serves(service, copy));
+      if (isHeld || isServed || service.done?.has(slot) === true) continue;
+      found.push(`nothing serves ${key}/${slot}: ${ofSlot.map(textOf).join('; ')}`);
+    }
+  }
+  return found;
+}
+
+/** Is in traffic, or has run to its end, or is a job that runs. */
+function serves(service: ServiceView, { machine, container }: Copy): boolean {
+  if (container.hook !== undefined) return false;
+  if (container.state === 'exited')
+    return container.hash === service.hash && isOver(service, container);
+  const key = recordKey.container(machine.machine, container.id);
+  const value = machine.node?.map.get(key)?.value ?? null;
+  return isJob(service.spec) || (isContainer(value) && value.ready && !value.draining);
+}
+
+/** Nobody starts it again, however it ended. */
+function isOver({ spec }: ServiceView, { state, exitCode }: SimContainer): boolean {
+  return state === 'exited' && (restartPolicyOf(spec).condition === 'no' || exitCode === 0);
+}
+
 interface SlotCopies {
   readonly service: ServiceView;
   readonly slot: Slot;
@@ -93,11 +135,8 @@ function wrongSlot(view: View, { service, slot, copies }: SlotCopies): readonly 
   if (service.done?.has(slot) === true && current.length === 0) return [];
   const [only] = current;
   if (only === undefined || current.length > 1) return [`not once: ${what}`];
-  const { state, exitCode } = only.container;
-  const { condition } = restartPolicyOf(service.spec);
-  // Nobody starts it again, however it ended.
-  const isOver = state === 'exited' && (condition === 'no' || exitCode === 0);
-  return isOver || state === 'running' ? [] : [`does not run: ${what}`];
+  const isRight = only.container.state === 'running' || isOver(service, only.container);
+  return isRight ? [] : [`does not run: ${what}`];
 }
 
 function textOf({ machine, container }: Copy): string {

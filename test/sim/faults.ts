@@ -8,7 +8,7 @@ import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { SimCluster } from './cluster.ts';
 import { engineFaults } from './engine-faults.ts';
 import type { SimMachine } from './machine.ts';
-import { anyRunning, bringUp, takeDown } from './work.ts';
+import { anyRunning, bringUp, operate, takeDown } from './work.ts';
 
 /** Something happens. @returns what, for the log */
 export type Fault = (cluster: SimCluster) => string;
@@ -188,6 +188,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     return `${machine.name} reads ${machine.readBytesPerMs} kB/s`;
   },
   up: bringUp,
+  operate,
   down: (cluster) => {
     const what = takeDown(cluster);
     // Most of the time there should be something that can go wrong.

@@ -2,7 +2,7 @@
  * What must hold while services are changed, whatever goes wrong:
  *
  * 1. A rollout takes no more ready replicas out at a time than it promised: none with start-first,
- *    `parallelism` with stop-first. What a fault took is not counted.
+ *    `parallelism` with stop-first, and so does `restart`. What a fault took is not counted.
  * 2. Machines within each other's reach run no more replicas than are wanted and a rollout may have
  *    beside them; what is draining is none any more (docs/decisions.md, 29).
  * 3. The container of a pre-deploy hook is started once in all machines together.
@@ -13,6 +13,7 @@ import type { Action } from '../../src/model/action.ts';
 import type { Slot } from '../../src/model/ids.ts';
 import { recordKey } from '../../src/model/record.ts';
 import type { ContainerView, ServiceView, View } from '../../src/model/view.ts';
+import { restartAtMsOf } from '../../src/plan/operations.ts';
 import { isDone } from '../../src/plan/owner.ts';
 import { isStartFirst, policyOf } from '../../src/plan/rollout-policy.ts';
 import { containersOfService, isInTraffic } from '../../src/view/endpoints.ts';
@@ -52,7 +53,9 @@ export class RolloutWatch {
   // Replicas that are taken out
 
   acted(machine: SimMachine, view: View, action: Action): void {
-    if (action.name !== 'drain' && action.name !== 'stop' && action.name !== 'remove') return;
+    const isRestart = action.name === 'restart';
+    const takesOut = action.name === 'drain' || action.name === 'stop' || action.name === 'remove';
+    if (!takesOut && !isRestart) return;
     const { containerId } = action.arguments;
     const own = view.containers.find(
       ({ id, machine: of }) => id === containerId && of === view.self,
@@ -60,29 +63,40 @@ export class RolloutWatch {
     // What serves nobody is missed by nobody.
     if (own === undefined || !own.ready || own.draining) return;
     const service = view.projects.get(own.project)?.services.get(own.service);
-    if (service === undefined || service.hash === own.hash || service.isStopped) return;
-    if (isWanted(service, own.slot)) this.#checkTaken(machine, view, service, own);
+    if (service === undefined || service.isStopped || !isWanted(service, own.slot)) return;
+    const isAskedFor = own.startedMs < restartAtMsOf(service, own.slot);
+    if (isRestart && isAskedFor) this.#checkCount(machine, view, service, { own, isRestart });
+    if (!isRestart && service.hash !== own.hash) this.#checkTaken(machine, view, service, own);
   }
 
   #checkTaken(machine: SimMachine, view: View, service: ServiceView, own: ContainerView): void {
-    const copies = containersOfService(view, service.project, service.name);
-    const isServed = (slot: Slot): boolean =>
-      service.done?.has(slot) === true ||
-      copies.some((copy) => copy !== own && copy.slot === slot && serves(view, service, copy));
-    if (isServed(own.slot)) return;
-    const what = `${own.project}/${own.service}/${own.slot}`;
+    if (isServed(view, service, own, own.slot)) return;
     if (isStartFirst(service)) {
+      const what = `${own.project}/${own.service}/${own.slot}`;
       throw new Violation(`${machine.name} takes ${what} out, and nothing serves in its place`);
     }
-    const key = serviceKey(own.project, own.service);
+    this.#checkCount(machine, view, service, { own, isRestart: false });
+  }
+
+  /** A further replica is missing: how many are, of those that were taken in this way? */
+  #checkCount(
+    machine: SimMachine,
+    view: View,
+    service: ServiceView,
+    { own, isRestart }: { readonly own: ContainerView; readonly isRestart: boolean },
+  ): void {
+    const key = `${serviceKey(own.project, own.service)}${isRestart ? ' restart' : ''}`;
     const taken = this.#taken.get(key) ?? new Map<Slot, Taken>();
     this.#taken.set(key, taken);
     for (const [slot, { by, atMs }] of taken) {
-      const isOver = !isWanted(service, slot) || isServed(slot) || by.disturbedMs > atMs;
-      if (isOver || !isInTraffic(view, by.machine)) taken.delete(slot);
+      const isBack = !isWanted(service, slot) || isServed(view, service, own, slot);
+      // What a fault keeps away is not the rollout's doing.
+      const isAway = by.disturbedMs > atMs || !isInTraffic(view, by.machine);
+      if (isBack || isAway) taken.delete(slot);
     }
     taken.set(own.slot, { by: machine, atMs: this.#cluster.world.nowMs });
     if (taken.size <= policyOf(view, service).parallelism) return;
+    const what = `${own.project}/${own.service}/${own.slot}`;
     throw new Violation(
       `${machine.name} takes ${what} out while slots ${[...taken.keys()].join()} are not back`,
     );
@@ -176,6 +190,14 @@ export class RolloutWatch {
     this.#surge.set(key, { count, untilMs: nowMs + quietMs });
     return count;
   }
+}
+
+/** By another container than the one that is taken out. */
+function isServed(view: View, service: ServiceView, own: ContainerView, slot: Slot): boolean {
+  if (service.done?.has(slot) === true) return true;
+  return containersOfService(view, service.project, service.name).some(
+    (copy) => copy !== own && copy.slot === slot && serves(view, service, copy),
+  );
 }
 
 function serves(view: View, service: ServiceView, copy: ContainerView): boolean {

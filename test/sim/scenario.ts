@@ -4,7 +4,7 @@
  */
 import { failureRetryMs } from '../../src/plan/limits.ts';
 import { SimCluster } from './cluster.ts';
-import { retryMs, wrongContainers } from './containers.ts';
+import { missingReplicas, retryMs, wrongContainers } from './containers.ts';
 import { faults, readAtFullSpeed } from './faults.ts';
 import { leftovers } from './invariants.ts';
 import type { SimMachine } from './machine.ts';
@@ -20,6 +20,8 @@ export interface ScenarioOptions {
 
 /** 5 s: after the last cut, dial back-off (2.5 s) and a dial under way (2 s) are the most. */
 export const agreeWithinMs = 5000;
+/** 30 s after healing every wanted replica is back, wherever, and of whatever definition. */
+const replicasWithinMs = 30_000;
 /** 60 s more until every slot runs once: turns, drains, and 5 s that the kept copy must serve. */
 const containersWithinMs = 60_000;
 /** From time to time everything is looked at. */
@@ -68,6 +70,7 @@ export function runScenario({ seed, machineCount, minutes, log }: ScenarioOption
   settle(cluster, agreeWithinMs, () => cluster.disagreements(), say);
   // The plan waits by wall clocks: what was dated ahead by an hour may hold it up for an hour.
   if (!cluster.hadWrongClock) {
+    settle(cluster, replicasWithinMs - (world.nowMs - endMs), () => missingReplicas(cluster), say);
     settle(cluster, containersWithinMs, () => wrongContainers(cluster), say);
   }
   // What is only observed reaches the disk within a second.

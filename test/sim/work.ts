@@ -9,8 +9,9 @@ import type { MachineId } from '../../src/model/ids.ts';
 import type { Project } from '../../src/model/project.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
-import { acceptDown, acceptUp } from '../../src/plan/accept.ts';
+import { acceptDown, acceptScale, acceptUp } from '../../src/plan/accept.ts';
 import { changeId } from '../../src/plan/conflict.ts';
+import { acceptOperation } from '../../src/plan/operate.ts';
 import { reachableMachines } from '../../src/view/endpoints.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
@@ -107,6 +108,33 @@ export function bringUp(cluster: SimCluster): string {
   } catch (error) {
     // Refused, as a user would see it: no machine is eligible on this side.
     if (error instanceof TscError) return `up at ${machine.name} refused: ${error.code}`;
+    throw error;
+  }
+}
+
+/** Scales or restarts a service, or sends it a signal. @returns what was done */
+export function operate(cluster: SimCluster): string {
+  const { world } = cluster;
+  const machine = anyAnswering(cluster);
+  const view = machine?.agent?.view();
+  const node = machine?.node;
+  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
+  if (isUnsure(view)) return 'nothing: the view is not sure';
+  const nowMs = machine.now();
+  const by = { machine: machine.machine };
+  const services = [world.pick(['web', 'web', 'one', 'db']) ?? ''];
+  const count = Math.floor(world.random() * 5);
+  const act = world.pick(['scale', 'restart', 'kill'] as const) ?? 'scale';
+  try {
+    const writes =
+      act === 'scale'
+        ? acceptScale(view, projectName, { scale: { web: count } }, { ...by, atMs: nowMs })
+        : acceptOperation(view, projectName, { act, services, signal: 'SIGHUP' }, nowMs, by).writes;
+    for (const { key, value } of writes) node.write(key, encodeJson(value));
+    return `${act} ${act === 'scale' ? count : services.join()} at ${machine.name}`;
+  } catch (error) {
+    // There is no such project or service, or no machine for more of it.
+    if (error instanceof TscError) return `${act} at ${machine.name} refused: ${error.code}`;
     throw error;
   }
 }

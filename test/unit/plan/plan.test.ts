@@ -427,6 +427,22 @@ describe('replacing', () => {
     expect(actions(world)).toEqual(['run app/web/2']);
   });
 
+  test('a replica that is too many does not count for one that stays', () => {
+    const spec: Service = { deploy: { replicas: 3, update_config: { order: 'stop-first' } } };
+    const world = new World('a');
+    world.up('a', aProject({ web: spec }));
+    const { hash } = world.service('web');
+    for (const slot of ['1', '2', '3']) {
+      world.container('a', `c${slot}`, { hash, slot, name: `app-web-${slot}` });
+    }
+    // Slot 2 is on its way out already, slot 3 is no longer wanted.
+    const deploy = { ...spec.deploy, replicas: 2 };
+    world.up('a', aProject({ web: { ...spec, image: 'web:2', deploy } }));
+    world.container('a', 'c2', { hash, slot: '2', draining: true, ready: false, name: 'app-web-2' });
+    expect(actions(world)).toEqual(['drain c3', 'stop c2']);
+    expect(decide(world).waiting[0]?.why).toBe('waits until enough replicas are ready');
+  });
+
   test('a failure of the rollout elsewhere stops the update here', () => {
     const world = new World('a', 'b');
     const spec: Service = { deploy: { replicas: 2, update_config: { parallelism: 0 } } };
