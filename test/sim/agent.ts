@@ -19,6 +19,8 @@ import { SimObserver } from './observer.ts';
 
 /** 400 ms: events within it become one evaluation. */
 const evaluateMs = 400;
+/** 300 ms from one evaluation to the next, at least: where much goes on the agent rests, too. */
+const leastRestMs = 300;
 /** 30 s, as agent/evaluate.ts: without any event, too. */
 const idleMs = 30_000;
 
@@ -31,7 +33,6 @@ const plannedKinds: ReadonlySet<string> = new Set([
   'm',
   'mo',
   'x',
-  'fail',
   'verdict',
   'done',
   'hook',
@@ -65,6 +66,7 @@ export class SimAgent {
   readonly #unable = new Set<string>();
   #isAble = true;
   #isDue = false;
+  #evaluatedMs = Number.NEGATIVE_INFINITY;
   #cancelWake: (() => void) | undefined;
 
   constructor(host: AgentHost, node: GossipNode, onAction: OnAction) {
@@ -98,10 +100,16 @@ export class SimAgent {
   /** Records changed. */
   delivered(keys: Iterable<string>): void {
     for (const key of keys) {
-      const kind = recordKind(key);
-      const isPlanned = plannedKinds.has(kind) || (kind === 'links' && this.#hasAbleChanged(key));
-      if (isPlanned) return this.#dirty(evaluateMs);
+      if (this.#isPlanned(key)) return this.#dirty(evaluateMs);
     }
+  }
+
+  #isPlanned(key: string): boolean {
+    const kind = recordKind(key);
+    if (kind === 'links') return this.#hasAbleChanged(key);
+    // Most of them are there to give the gossip something to do: see work.ts.
+    if (kind === 'fail') return this.#node.map.record(`app/${key.split('/')[2]}`) !== undefined;
+    return plannedKinds.has(kind);
   }
 
   /** Links come and go; what is planned changes only with who can act. */
@@ -135,8 +143,10 @@ export class SimAgent {
   #dirty(delayMs: number): void {
     if (this.#isDue) return;
     this.#isDue = true;
-    this.#host.schedule(delayMs, () => {
+    const restMs = this.#evaluatedMs + leastRestMs - this.#host.monotonic();
+    this.#host.schedule(Math.max(delayMs, restMs), () => {
       this.#isDue = false;
+      this.#evaluatedMs = this.#host.monotonic();
       this.#evaluate();
     });
   }

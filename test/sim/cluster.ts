@@ -239,8 +239,12 @@ export class SimCluster {
     const keeps = membership.admittedBy(target.machine);
     node.write(recordKey.removed(target.machine), encodeJson(removalOf(keeps)));
     this.removed.add(target.machine);
-    // What only it and others had is as good as gone with it.
+    // What only it and others had is as good as gone with it. Copies of what it had signed are void
+    // where they are not signed anew, and nobody waits until the new ones are on other disks.
     this.noteLostDisk();
+    for (const one of this.acknowledged) {
+      if (one.by === target) one.lostDiskCount = Math.max(one.lostDiskCount, one.copyCount - 1);
+    }
     for (const machine of this.members()) {
       const admittedBy = this.#admitterOf(machine);
       if (admittedBy === target.machine && !keeps.includes(machine.machine)) this.#strand(machine);

@@ -40,6 +40,8 @@ import { Violation } from './violation.ts';
 
 /** A handshake over such a line takes seconds when a fifth of its packets is lost. */
 const farMs = 100;
+/** A silent link is given up after 2.5 s; looks are 2 s apart. */
+const cutNoticedMs = 5000;
 /** Up to four machines have three links or fewer. */
 const fewMachines = 4;
 /** A burst of 4, a debt of 8 and one per 2 s, with room for answers to records of an earlier run. */
@@ -55,6 +57,8 @@ export class Watch {
   /** When the link between two machines was broken from outside last. */
   readonly #resetMs = new Map<string, number>();
   #lookCount = 0;
+  /** When a look saw a cut last. */
+  #cutMs = Number.NEGATIVE_INFINITY;
 
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
@@ -134,7 +138,9 @@ export class Watch {
   ): void {
     const { world, network } = this.#cluster;
     const isQuick = network.latencyMs[1] < 100 && network.loss === 0 && network.cutCount === 0;
-    if (!isQuick || before === undefined || this.#resetMs.size === 0) return;
+    // What a cut did to a link is found out some seconds later.
+    const wasCut = world.nowMs - this.#cutMs < cutNoticedMs;
+    if (!isQuick || wasCut || before === undefined || this.#resetMs.size === 0) return;
     const now = listedIn(after);
     for (const id of listedIn(before)) {
       const resetMs = this.#resetMs.get(`${machine.name}>${id}`) ?? Number.NEGATIVE_INFINITY;
@@ -160,6 +166,7 @@ export class Watch {
   // From time to time
 
   look(): void {
+    if (this.#cluster.network.cutCount > 0) this.#cutMs = this.#cluster.world.nowMs;
     this.#checkReachable();
     this.#checkQueues();
     this.#rollouts.look();

@@ -13,6 +13,7 @@ import type { SimContainer, SimEngine } from './engine.ts';
 import { runWork, type Work } from './fiber.ts';
 
 /** As in agent/observer.ts and agent/engine-events.ts. */
+const debounceMs = 20;
 const rescanMs = 60_000;
 const pingEveryMs = 5_000;
 const unknownSpecMs = 1_000;
@@ -44,6 +45,8 @@ export class SimObserver {
   readonly #host: ObserverHost;
   readonly #tracked = new Map<string, Tracked>();
   readonly #recheckAtMs = new Map<string, number>();
+  /** Containers of which the engine has told something that was not looked at yet. */
+  readonly #dirty = new Set<string>();
   #isUp = false;
   #isSynced = false;
   #connection = -1;
@@ -57,7 +60,7 @@ export class SimObserver {
   }
 
   start(): void {
-    this.#host.engine.onEvent = (id) => this.#later(this.refresh(id));
+    this.#host.engine.onEvent = (id) => this.#noteEvent(id);
     this.#ping();
   }
 
@@ -69,6 +72,16 @@ export class SimObserver {
   /** False while the engine hangs: this machine is not able to act. */
   get isUp(): boolean {
     return this.#isUp;
+  }
+
+  #noteEvent(id: string): void {
+    this.#dirty.add(id);
+    if (this.#dirty.size > 1) return;
+    this.#host.schedule(debounceMs, () => {
+      const ids = [...this.#dirty];
+      this.#dirty.clear();
+      for (const each of ids) this.#later(this.refresh(each));
+    });
   }
 
   #later(work: Work): void {

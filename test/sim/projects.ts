@@ -16,14 +16,14 @@ export function aProject(world: World, machineCount: number): Project {
     web: web(world, machineCount),
     one: { image: 'one:1' },
   };
-  if (world.random() < 0.7) {
+  if (world.random() < 0.5) {
     services['db'] = {
       image: `db:${world.random() < 0.2 ? 2 : 1}`,
       restart: 'always',
       volumes: [{ type: 'volume', source: 'data', target: '/data' }],
     };
   }
-  if (world.random() < 0.5) services['job'] = job(world);
+  if (world.random() < 0.4) services['job'] = job(world);
   return { name: projectName, services, volumes: { data: {} } };
 }
 

@@ -27,8 +27,8 @@ const containersWithinMs = 60_000;
 /** From time to time everything is looked at. */
 const lookMs = 2000;
 const formMs = 3000;
-/** 5 to 25 s: often enough that many changes meet an earlier one half-way, and some do not. */
-const changeMs = [5000, 25_000] as const;
+/** 5 to 35 s: often enough that many changes meet an earlier one half-way, and some do not. */
+const changeMs = [5000, 35_000] as const;
 
 type Log = (line: string) => void;
 
