@@ -297,8 +297,9 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       .map(({ spec }) => spec.image);
     const wanted = Object.values(request.project.services).map(({ image }) => image);
     const references = [...kept, ...wanted].filter((image) => image !== undefined);
-    await credentials.replace(project, given, references);
     const pointerHlc = await this.#write(project, accepted);
+    // Only now: a change that was refused must leave the credentials of the one in force.
+    await credentials.replace(project, given, references);
     this.#components.log.info('accepted a change', { project, changed: accepted.changed.join() });
     return {
       ...answerOf(view, accepted),

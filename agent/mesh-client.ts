@@ -135,7 +135,14 @@ export class MeshClient {
       handshakeTimeout: handshakeTimeoutMs,
       createConnection: () => {
         const connection = connect({ host, port, noDelay: true });
+        // The handshake's own limit begins when there is a connection. Without one here, a machine
+        // that sends nothing back is waited for by the kernel, for two minutes.
+        const limit = setTimeout(() => {
+          connection.destroy(new Error(`no connection within ${handshakeTimeoutMs} ms`));
+        }, handshakeTimeoutMs);
+        connection.once('close', () => clearTimeout(limit));
         connection.once('connect', () => {
+          clearTimeout(limit);
           isReached = true;
           onReached();
         });

@@ -107,8 +107,13 @@ export class LinkGraph implements Connectivity {
   #edgeCame(a: MachineId, b: MachineId): void {
     const reachable = this.#reachable;
     if (reachable.has(a) === reachable.has(b) || !this.#isEdge(a, b)) return;
-    const found = reachable.has(a) ? b : a;
-    for (const machine of this.#searchFrom([found])) reachable.add(machine);
+    // Only what is found anew is searched on: going through all that was known before, for each of
+    // N machines that come, would make a start of N machines cost N times N steps on each of them.
+    const found = new Set([reachable.has(a) ? b : a]);
+    for (const machine of found) {
+      reachable.add(machine);
+      for (const peer of this.#peersOf(machine)) if (!reachable.has(peer)) found.add(peer);
+    }
     this.#changed();
   }
 
@@ -154,14 +159,10 @@ export class LinkGraph implements Connectivity {
     return false;
   }
 
-  #searchFrom(start: readonly MachineId[]): Set<MachineId> {
-    const found = new Set(start);
+  #searchAll(): Set<MachineId> {
+    const found = new Set([this.#self]);
     for (const machine of found) for (const peer of this.#peersOf(machine)) found.add(peer);
     return found;
-  }
-
-  #searchAll(): Set<MachineId> {
-    return this.#searchFrom([this.#self]);
   }
 
   #findHeadless(): void {

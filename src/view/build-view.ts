@@ -247,6 +247,9 @@ function observed(
   return found;
 }
 
+/** A record's part in the view depends on nothing else, and most records stay from tick to tick. */
+const containerViews = new WeakMap<Entry, ContainerView>();
+
 function buildContainers(
   records: RecordReader,
   machines: Machines,
@@ -254,9 +257,14 @@ function buildContainers(
 ): readonly ContainerView[] {
   const containers: ContainerView[] = [];
   for (const { entry, machine, path } of observed(records, 'c/', machines, report)) {
-    if (isContainer(entry.value)) {
+    const known = containerViews.get(entry);
+    if (known !== undefined) {
+      containers.push(known);
+    } else if (isContainer(entry.value)) {
       const recordedMs = hlcToMs(entry.hlc);
-      containers.push({ ...entry.value, id: path.join('/'), machine, recordedMs });
+      const container = { ...entry.value, id: path.join('/'), machine, recordedMs };
+      containerViews.set(entry, container);
+      containers.push(container);
     } else {
       report(entry.key, 'is not a container');
     }

@@ -79,6 +79,22 @@ function shape<T>(checks: { readonly [K in keyof T]?: Check }): (value: unknown)
     isObject(value) && list.every(([name, check]) => check === undefined || check(value[name]));
 }
 
+/**
+ * The shape of a record's whole body. A body never changes, and the store gives the same object as
+ * long as the record stands, so each is looked at once and not again at every view.
+ */
+function body<T>(checks: { readonly [K in keyof T]?: Check }): (value: unknown) => value is T {
+  const isShape = shape<T>(checks);
+  const known = new WeakSet();
+  return (value): value is T => {
+    if (!isObject(value)) return false;
+    if (known.has(value)) return true;
+    const isValid = isShape(value);
+    if (isValid) known.add(value);
+    return isValid;
+  };
+}
+
 const isVersions = shape<MachineVersions>({
   agent: isText,
   engine: isText,
@@ -98,7 +114,7 @@ const isAdmission = shape<Admission>({
   signature: isText,
 });
 
-export const isMachineRecord = shape<MachineRecord>({
+export const isMachineRecord = body<MachineRecord>({
   name: isName,
   publicKey: isName,
   wgPublicKey: isName,
@@ -113,7 +129,7 @@ export const isMachineRecord = shape<MachineRecord>({
   admission: isAdmission,
 });
 
-export const isMachineOptions = shape<MachineOptionsRecord>({
+export const isMachineOptions = body<MachineOptionsRecord>({
   name: optional(isName),
   labels: optional(mapOf(isText)),
   drain: optional(isFlag),
@@ -123,7 +139,7 @@ export const isMachineOptions = shape<MachineOptionsRecord>({
   resources: optional(mapOf(isNumber)),
 });
 
-export const isLinks = shape<LinksRecord>({
+export const isLinks = body<LinksRecord>({
   able: isFlag,
   up: listOf(shape<LinksRecord['up'][number]>({ machine: isName, sinceMs: isNumber })),
 });
@@ -177,7 +193,7 @@ const isProject = shape<Project>({
   configs: optional(mapOf(isObject)),
 });
 
-export const isRevision = shape<RevisionRecord>({
+export const isRevision = body<RevisionRecord>({
   project: isProject,
   hashes: mapOf(isName),
   images: mapOf(
@@ -202,7 +218,7 @@ export const isRevision = shape<RevisionRecord>({
   ),
 });
 
-export const isPointer = shape<PointerRecord>({
+export const isPointer = body<PointerRecord>({
   services: mapOf(
     shape<PointerService>({
       revision: isName,
@@ -231,7 +247,7 @@ export const isPointer = shape<PointerRecord>({
   act: optional(isText),
 });
 
-export const isTombstone = shape<PointerTombstone>({
+export const isTombstone = body<PointerTombstone>({
   removed: oneOf(true),
   createdMs: isNumber,
   author: isObject,
@@ -243,7 +259,7 @@ export const isTombstone = shape<PointerTombstone>({
 
 const isAuthor = shape<PointerRecord['author']>({ machine: isName, user: optional(isText) });
 
-export const isConflict = shape<ConflictRecord>({
+export const isConflict = body<ConflictRecord>({
   lost: listOf(
     shape<LostChange>({
       id: isName,
@@ -257,7 +273,7 @@ export const isConflict = shape<ConflictRecord>({
   ),
 });
 
-export const isOperation = shape<OperationRecord>({
+export const isOperation = body<OperationRecord>({
   scale: optional(isCount),
   stopped: optional(isFlag),
   restartAtMs: optional(isNumber),
@@ -282,15 +298,15 @@ export const isOperation = shape<OperationRecord>({
   movedAtMs: optional(isNumber),
 });
 
-export const isClaim = shape<ClaimRecord>({
+export const isClaim = body<ClaimRecord>({
   slots: listOf(
     shape<SlotClaim>({ project: isName, service: isName, slot: isName, atMs: isNumber }),
   ),
 });
 
-export const isCredentials = shape<CredentialsRecord>({ registries: mapOf(mapOf(isText)) });
+export const isCredentials = body<CredentialsRecord>({ registries: mapOf(mapOf(isText)) });
 
-export const isContainer = shape<ContainerRecord>({
+export const isContainer = body<ContainerRecord>({
   name: isText,
   project: isName,
   service: isName,
@@ -315,7 +331,7 @@ export const isContainer = shape<ContainerRecord>({
   signalMs: optional(isNumber),
 });
 
-export const isHook = shape<HookRecord>({
+export const isHook = body<HookRecord>({
   run: isName,
   machine: isName,
   state: oneOf('started', 'done', 'failed'),
@@ -336,13 +352,13 @@ const slotFailure = {
   hook: optional(isName),
 } as const;
 
-export const isFailure = shape<FailureRecord>({
+export const isFailure = body<FailureRecord>({
   ...slotFailure,
   rollout: isName,
   more: optional(listOf(shape<SlotFailure>(slotFailure))),
 });
 
-export const isVerdict = shape<VerdictRecord>({
+export const isVerdict = body<VerdictRecord>({
   result: oneOf('good', 'paused', 'rolled-back'),
   atMs: isNumber,
   revision: optional(isName),
@@ -350,9 +366,9 @@ export const isVerdict = shape<VerdictRecord>({
   failure: optional(shape<VerdictFailure>({ ...slotFailure, machine: isName })),
 });
 
-export const isDoneRecord = shape<DoneRecord>({ machine: isName, atMs: isNumber });
+export const isDoneRecord = body<DoneRecord>({ machine: isName, atMs: isNumber });
 
-export const isHistory = shape<HistoryRecord>({
+export const isHistory = body<HistoryRecord>({
   pointerHlc: isNumber,
   atMs: isNumber,
   author: isAuthor,

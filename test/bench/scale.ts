@@ -2,6 +2,7 @@
  * Gossip in large clusters, simulated (test/sim/scale.ts): the table of docs/scale.md. Each row runs
  * in a thread of its own, because a thousand machines take some gigabytes of memory. CPU and memory
  * are those of the simulator with the protocol in it: an upper bound for the protocol.
+ * `TSC_COMPOSE_BENCH_MACHINES=100,1000` measures these sizes only.
  */
 import { Worker } from 'node:worker_threads';
 import type { ScaleOrder, ScaleReport } from '../sim/scale-worker.ts';
@@ -11,7 +12,10 @@ const heapLimitMb = 12_000;
 
 export const bench: Bench = async (progress) => {
   const figures: Figure[] = [];
+  const sizes = process.env['TSC_COMPOSE_BENCH_MACHINES']?.split(',').map(Number);
   for (const row of rows) {
+    const isWanted = 'machineCount' in row.order && sizes?.includes(row.order.machineCount);
+    if (sizes !== undefined && isWanted !== true) continue;
     const startMs = performance.now();
     const values = await measure(row.order);
     const seconds = ((performance.now() - startMs) / 1000).toFixed(0);

@@ -75,16 +75,16 @@ export class Workload {
     writeFileSync(join(folder, 'compose.yaml'), composeFile(version, replicas));
     const startedMs = Date.now();
     const { groups } = this.#world;
-    const outcome = await Promise.race([
-      this.#world.command(machine, ['up', '--no-wait'], folder).then(
-        ({ code, stderr }) => ({ isAcknowledged: code === 0, said: stderr.trim() }),
+    // Ended and not only left alone: a change that went on would be accepted after later ones.
+    const outcome = await this.#world
+      .command(machine, ['up', '--no-wait'], folder, upTimeoutMs)
+      .then(
+        ({ code, stderr }) => ({
+          isAcknowledged: code === 0,
+          said: stderr.trim() || `no answer within ${upTimeoutMs} ms`,
+        }),
         (error: unknown) => ({ isAcknowledged: false, said: String(error) }),
-      ),
-      new Promise<{ isAcknowledged: boolean; said: string }>((resolve) => {
-        const said = `no answer within ${upTimeoutMs} ms`;
-        setTimeout(() => resolve({ isAcknowledged: false, said }), upTimeoutMs).unref();
-      }),
-    ]);
+      );
     const isSteady = this.#world.groups === groups && groups.length > 1;
     const side = isSteady ? groups.find((names) => names.includes(machine)) : undefined;
     const endedMs = Date.now();

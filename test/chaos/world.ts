@@ -177,8 +177,9 @@ export class World {
   }
 
   /** Runs the command on a machine, for at most so long. */
-  command(name: string, args: readonly string[], cwd: string) {
-    return tsc(this.of(name).machine, args, { cwd });
+  /** @param timeoutMs after which the command is ended */
+  command(name: string, args: readonly string[], cwd: string, timeoutMs: number) {
+    return tsc(this.of(name).machine, args, { cwd, timeoutMs });
   }
 
   agentLogs(): string {

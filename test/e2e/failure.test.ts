@@ -268,6 +268,14 @@ ${more}`,
     change('m1', '');
     expect(await cluster.tsc('m1', ['up'], { cwd: 'split' })).toSucceed();
     await cluster.lab.partition(['m3'], ['m1', 'm2']);
+    // At once, while m3 still counts as reachable: it is asked, and nothing comes back.
+    cluster.writeFile('m2', 'early/compose.yaml', 'services: { a: { image: busybox } }');
+    const earlyMs = Date.now();
+    expect(await cluster.tsc('m2', ['up', '--no-wait'], { cwd: 'early' })).toSucceed();
+    const tookMs = Date.now() - earlyMs;
+    say(`up beside a machine that has just fallen silent took ${(tookMs / 1000).toFixed(2)} s`);
+    // It takes three; the kernel alone would give a connection up after two minutes.
+    expect(tookMs).toBeLessThan(20_000);
     await until('m3 sees itself alone', 20_000, async () => {
       const { machines } = await cluster.snapshot('m3');
       return machines.filter(({ liveness }) => liveness === 'reachable').length === 1;
@@ -329,6 +337,7 @@ volumes: { made: {} }
     expect(own?.machine).toBe('m3');
     const after = await cluster.tsc('m1', ['-p', 'split', 'ps']);
     expect(after.stderr).not.toContain('apply it again');
+    expect(await cluster.tsc('m1', ['-p', 'early', 'down'])).toSucceed();
   });
 });
 

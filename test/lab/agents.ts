@@ -28,6 +28,8 @@ const pollMs = 50;
 export interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** After which the command is ended. */
+  readonly timeoutMs?: number;
 }
 
 /** Starts the agent of a machine that is on, and waits until it answers. */

@@ -60,7 +60,7 @@ export const runs: readonly Run[] = [
   e2e('data'),
   e2e('commands'),
   e2e('registry'),
-  { name: 'chaos', kind: 'tests', what: 'test/full/chaos.test.ts' },
+  e2e('chaos'),
   { name: 'survival', kind: 'tests', what: 'test/full/survival.test.ts' },
   { name: 'mutations', kind: 'tests', what: 'test/sim/mutations.test.ts' },
   { name: 'plan properties', kind: 'tests', what: 'test/property/plan/plan.test.ts' },

@@ -12,8 +12,11 @@ const lossyUpdateCount = 15;
 const updatePauseMs = 200;
 /** 3 s: a link that came back is no longer news to anybody. */
 const settleMs = 3_000;
-/** 40 s: links that were in time for 30 s are asked less often, which is the state for months. */
-const quietMs = 40_000;
+/**
+ * 100 s, and then it is the state for months: links that were in time for 30 s are asked less often,
+ * and those that only the forming of the cluster needed are closed a minute after they were opened.
+ */
+const quietMs = 100_000;
 /** 45 s: long enough for serf's longest period, its push and pull of 30 s. */
 const idleMs = 45_000;
 /** 20 s of loss without anything else, in which nobody may count as gone. */

@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest';
 import { runChaos } from '../chaos/chaos.ts';
-import { engines } from '../e2e/cluster.ts';
+import { engines } from './cluster.ts';
 
 const isWanted = engines().some(({ engine }) => engine === '28.5');
 /** 100 s: several times what it takes, because this machine may be busy with other things. */
