@@ -5,6 +5,7 @@
  * lost after the start may have done half of it, and only the user knows whether it may be repeated
  * (`up --retry-hook`).
  */
+import { hlcToMs } from '../lib/hlc.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
 import { removeStep } from './leave.ts';
 import { type Steps, subject } from './steps.ts';
@@ -55,7 +56,8 @@ export function planHook(
  * Containers of hooks that are over: of earlier runs, of services and projects that are gone, and of
  * rollouts that were judged. Until then one that has done its work stays: the record of a run that
  * was under way on the other side of a partition may replace its own, and a hook that left no trace
- * would be run again. One that failed stays for its log.
+ * would be run again. One that failed stays for its log. A change that is older than a container
+ * says nothing about it: a machine that got an old disk back does not know for what it was made.
  */
 export function removeOldHooks(
   steps: Steps,
@@ -66,9 +68,11 @@ export function removeOldHooks(
   for (const container of hookContainers) {
     if (container.project !== project.name || container.machine !== view.self) continue;
     const service = project.services.get(container.service);
-    const isOfThis = service?.hook?.run === container.hook;
-    const isKept = isOfThis && service !== undefined && !isOver(service);
-    if (!isKept) removeStep(steps, container, 0, 'its hook is over');
+    const isOfThis = service !== undefined && service.hook?.run === container.hook;
+    const isEarlier = container.createdMs < hlcToMs(project.pointerHlc);
+    if (isOfThis ? isOver(service) : isEarlier) {
+      removeStep(steps, container, 0, 'its hook is over');
+    }
   }
 }
 

@@ -10,7 +10,7 @@
 import type { Action } from '../../src/model/action.ts';
 import { recordKey } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
-import { isAwake } from './calm.ts';
+import { isAwake, readsAtOnce } from './calm.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 import { Violation } from './violation.ts';
@@ -56,7 +56,8 @@ export class ActionWatch {
     if (network.cutCount > 0 || network.loss > 0.05) return;
     const key = recordKey.pointer(project);
     for (const other of this.#cluster.members()) {
-      if (other === machine || !isAwake(other)) continue;
+      // With who reads slowly a handshake takes longer than the others' answers.
+      if (other === machine || !isAwake(other) || !readsAtOnce(other)) continue;
       // Before this machine started, so that it could have asked.
       if (other.disturbedMs > machine.disturbedMs - 1000) continue;
       const known = other.node?.map.record(key);

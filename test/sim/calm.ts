@@ -16,6 +16,11 @@ export function isAwake(machine: SimMachine): boolean {
   return machine.isRunning && !machine.isPaused && !machine.isAsleep;
 }
 
+/** What others send is not queued. */
+export function readsAtOnce({ readBytesPerMs }: SimMachine): boolean {
+  return readBytesPerMs === Number.POSITIVE_INFINITY;
+}
+
 /** Nothing happened to it for a while, nor to the network but loss, resets and delay. */
 export function isCalm(
   { world, network, removed }: SimCluster,
@@ -26,7 +31,7 @@ export function isCalm(
     network.cutCount === 0 &&
     isAwake(machine) &&
     !removed.has(machine.machine) &&
-    machine.readBytesPerMs === Number.POSITIVE_INFINITY &&
+    readsAtOnce(machine) &&
     world.nowMs - machine.disturbedMs > sinceMs
   );
 }

@@ -4,6 +4,7 @@
  * is in force may be bad, or its rollout may have stopped half-way: then nothing is promised but
  * that nobody has more copies than a rollout may have.
  */
+import { hlcToMs } from '../../src/lib/hlc.ts';
 import type { Slot } from '../../src/model/ids.ts';
 import { recordKey } from '../../src/model/record.ts';
 import type { ServiceView, View } from '../../src/model/view.ts';
@@ -64,8 +65,10 @@ export function wrongContainers(cluster: SimCluster): string[] {
     }
   }
   for (const copy of byService.get('hooks') ?? []) {
-    const { project, service, hook } = copy.container;
+    const { project, service, hook, createdMs } = copy.container;
     const known = view.projects.get(project);
+    // Of a change that was overruled by an earlier one: it stays until the next.
+    if (known?.pointer !== undefined && createdMs >= hlcToMs(known.pointerHlc)) continue;
     if (known !== undefined && known.services.get(service)?.hook?.run !== hook)
       found.push(`${textOf(copy)} of an old hook`);
   }

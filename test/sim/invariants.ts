@@ -32,7 +32,7 @@ import { plan } from '../../src/plan/plan.ts';
 import { idleLocalState } from '../../src/plan/steps.ts';
 import { isVerdict } from '../../src/view/record-checks.ts';
 import { ActionWatch } from './action-watch.ts';
-import { isAwake, isCalm, settledMs } from './calm.ts';
+import { isAwake, isCalm, readsAtOnce, settledMs } from './calm.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 import { RolloutWatch } from './rollout-watch.ts';
@@ -40,6 +40,8 @@ import { Violation } from './violation.ts';
 
 /** A handshake over such a line takes seconds when a fifth of its packets is lost. */
 const farMs = 100;
+/** 10 s after it woke up a machine knows again who is there. */
+const wakingMs = 10_000;
 /** A silent link is given up after 2.5 s; looks are 2 s apart. */
 const cutNoticedMs = 5000;
 /** Up to four machines have three links or fewer. */
@@ -192,7 +194,7 @@ export class Watch {
       const other = this.#cluster.find(id);
       if (other === undefined) continue;
       const offMs = other.isOff ? world.nowMs - other.disturbedMs : 0;
-      if (state === 'reachable' && offMs > settledMs) {
+      if (state === 'reachable' && offMs > settledMs && !this.#isAnyLate()) {
         throw new Violation(`${name} takes ${other.name} for reachable, which has no power`);
       }
       if (state === 'reachable' || !isCalm(this.#cluster, other)) continue;
@@ -202,6 +204,17 @@ export class Watch {
       if (mayBeSilent && (state !== 'lost' || isFar)) continue;
       throw new Violation(`${name} takes ${other.name} for ${state} although both run undisturbed`);
     }
+  }
+
+  /**
+   * Who reads slowly still hears what a machine said before it went, and who has just woken up
+   * believes for some seconds that it heard it a moment ago: both are linked with all others.
+   */
+  #isAnyLate(): boolean {
+    const { machines, world } = this.#cluster;
+    return machines.some(
+      (machine) => !readsAtOnce(machine) || world.nowMs - machine.disturbedMs < wakingMs,
+    );
   }
 
   #checkQueues(): void {

@@ -438,7 +438,13 @@ describe('replacing', () => {
     // Slot 2 is on its way out already, slot 3 is no longer wanted.
     const deploy = { ...spec.deploy, replicas: 2 };
     world.up('a', aProject({ web: { ...spec, image: 'web:2', deploy } }));
-    world.container('a', 'c2', { hash, slot: '2', draining: true, ready: false, name: 'app-web-2' });
+    world.container('a', 'c2', {
+      hash,
+      slot: '2',
+      draining: true,
+      ready: false,
+      name: 'app-web-2',
+    });
     expect(actions(world)).toEqual(['drain c3', 'stop c2']);
     expect(decide(world).waiting[0]?.why).toBe('waits until enough replicas are ready');
   });
