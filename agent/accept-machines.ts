@@ -21,13 +21,10 @@ import {
 import { buildView } from '../src/view/build-view.ts';
 import { reachableMachines } from '../src/view/endpoints.ts';
 import { isMachineOptions } from '../src/view/record-checks.ts';
+import { storedOnCount } from './acknowledge.ts';
 import type { MachineChanges } from './api-routes.ts';
 import type { Log } from './log.ts';
 
-/** 2: with this machine three copies, as for projects. */
-const wantedCopyCount = 2;
-/** 3 s: a link that is up answers within a fraction of that. */
-const copyTimeoutMs = 3_000;
 /** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
 const settlePollMs = 100;
 
@@ -86,10 +83,9 @@ export class MachineAcceptor implements MachineChanges {
   }
 
   /** @returns on how many machines the record is durable, this one included */
-  async #stored(view: View, key: string, hlc: number): Promise<number> {
-    const wanted = Math.min(wantedCopyCount, reachableMachines(view).length - 1);
-    if (wanted <= 0) return 1;
-    return 1 + (await this.#components.replica.replicated(key, hlc, wanted, copyTimeoutMs));
+  #stored(view: View, key: string, hlc: number): Promise<number> {
+    const { replica } = this.#components;
+    return storedOnCount(replica, [{ key, hlc }], reachableMachines(view).length);
   }
 
   #oneAtATime<T>(work: () => Promise<T>): Promise<T> {

@@ -55,6 +55,7 @@ import { buildView } from '../src/view/build-view.ts';
 import { isPointer } from '../src/view/record-checks.ts';
 import { gatherFacts } from './accept-facts.ts';
 import { ensureOnTargets, gatherImages } from './accept-images.ts';
+import { storedOnCount } from './acknowledge.ts';
 import type { MachineQuestions, ProjectChanges, VolumeChanges } from './api-routes.ts';
 import { adaptCaddyfile } from './caddy-adapt.ts';
 import { type Copies, copiesOf } from './copies.ts';
@@ -63,12 +64,6 @@ import type { Log } from './log.ts';
 import type { ConnectRpc } from './peer-calls.ts';
 import { type RegistryCredentialsKeeper, registryAuth } from './registry-credentials.ts';
 import { abandonVolume, moveVolume, type VolumeMoveComponents } from './volume-moves.ts';
-
-/** 2: with this machine three copies; more would make a change wait for the slowest. */
-const wantedCopyCount = 2;
-
-/** 3 s: a link that is up answers within a fraction of that; then the change goes on by itself. */
-const copyTimeoutMs = 3_000;
 
 /** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
 const settlePollMs = 100;
@@ -183,8 +178,8 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
         last = { key, hlc: (await this.#components.replica.write(key, value)).hlc };
       }
       const { services, notes } = accepted;
-      const storedOnCount = last.hlc === 0 ? 0 : await this.#stored(view, last.key, last.hlc);
-      return { hlc: last.hlc, storedOnCount, services, notes };
+      const stored = last.hlc === 0 ? 0 : await this.#stored(view, last.key, last.hlc);
+      return { hlc: last.hlc, storedOnCount: stored, services, notes };
     });
   }
 
@@ -208,8 +203,8 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       if (request.isDryRun) return this.#dryRun(view, project, accepted, notes);
       const pointerHlc = await this.#write(project, accepted);
       log.info('went back to an earlier revision', { project, revision: target.revision });
-      const storedOnCount = await this.#stored(view, recordKey.pointer(project), pointerHlc);
-      return { ...answerOf(view, accepted), notes, pointerHlc, storedOnCount };
+      const stored = await this.#changeStored(view, project, accepted, pointerHlc);
+      return { ...answerOf(view, accepted), notes, pointerHlc, storedOnCount: stored };
     });
   }
 
@@ -306,7 +301,7 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
       notes: allNotes,
       pointerHlc,
       change: changeId(accepted.pointer),
-      storedOnCount: await this.#stored(view, recordKey.pointer(project), pointerHlc),
+      storedOnCount: await this.#changeStored(view, project, accepted, pointerHlc),
     };
   }
 
@@ -445,10 +440,16 @@ export class Acceptor implements ProjectChanges, VolumeChanges {
   }
 
   /** @returns on how many machines the record is durable, this one included */
-  async #stored(view: View, key: string, hlc: number): Promise<number> {
-    const wanted = Math.min(wantedCopyCount, reachableCount(view) - 1);
-    if (wanted <= 0) return 1;
-    return 1 + (await this.#components.replica.replicated(key, hlc, wanted, copyTimeoutMs));
+  #stored(view: View, key: string, hlc: number): Promise<number> {
+    return storedOnCount(this.#components.replica, [{ key, hlc }], reachableCount(view));
+  }
+
+  /** The same of a change: a pointer without the revision that it names is worth nothing. */
+  #changeStored(view: View, project: string, accepted: AcceptedUp, hlc: number): Promise<number> {
+    const { replica } = this.#components;
+    const revision = replica.get(recordKey.revision(project, accepted.revision.hash));
+    const records = [{ key: recordKey.pointer(project), hlc }, ...(revision ? [revision] : [])];
+    return storedOnCount(replica, records, reachableCount(view));
   }
 
   async #clear(key: string): Promise<void> {

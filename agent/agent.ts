@@ -24,6 +24,7 @@ import { Acceptor } from './accept.ts';
 import { MachineAcceptor } from './accept-machines.ts';
 import { ApiServer } from './api.ts';
 import { noCluster } from './api-routes.ts';
+import { barrierAnswerMs } from './barrier.ts';
 import { ClusterParts } from './cluster-parts.ts';
 import { Copies } from './copies.ts';
 import { proxyDocker, proxyDockerUpgrade } from './docker-proxy.ts';
@@ -187,6 +188,7 @@ export class Agent {
           images.handleImageRequest(request, response, rest),
         localCopies: (request, response, rest) => this.#copies.handle(request, response, rest),
         machineFacts: this.#machineFacts,
+        applied: (records) => this.#cluster().applied(records, barrierAnswerMs),
         connectRpc,
         reportFault: (error) => this.#reportFault(error),
       },
@@ -225,6 +227,7 @@ export class Agent {
         engine: this.#engine,
         extraPeers: () => this.#joining.extraPeers(),
         copies: this.#copies,
+        connectRpc: (machine) => this.#meshClient.connectRpc(machine),
         log: this.#log,
       },
       cluster,

@@ -32,6 +32,8 @@ import type {
 import type { GossipStatus } from '../src/model/links.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 import type { WhyAnswer, WhyRequest } from '../src/model/why.ts';
+import type { RecordVersion } from './applied.ts';
+import { type BarrierAnswer, readBarrier } from './barrier.ts';
 
 /** What changes projects; agent/accept.ts. */
 export interface ProjectChanges {
@@ -78,6 +80,8 @@ export interface RouteComponents {
   readonly machines: () => MachineChanges | undefined;
   readonly cluster: ClusterChanges;
   readonly machineFacts: MachineQuestions;
+  /** Whether DNS, firewall and ingress here act on the records; waits for them for a while. */
+  readonly applied: (records: readonly RecordVersion[]) => Promise<boolean>;
 }
 
 /** What this machine is asked about itself; agent/machine-facts.ts. */
@@ -177,6 +181,14 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       pattern: /^\/v1\/facts$/,
       isForPeers: true,
       handle: ({ body }) => components.machineFacts.read(strings(fieldsOf(body), 'paths')),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/barrier$/,
+      isForPeers: true,
+      handle: async ({ body }): Promise<BarrierAnswer> => ({
+        isApplied: await components.applied(readBarrier(body)),
+      }),
     },
     {
       method: 'POST',

@@ -27,6 +27,8 @@ import { buildView } from '../src/view/build-view.ts';
 import { withSilent } from '../src/view/endpoints.ts';
 import { isRevision } from '../src/view/record-checks.ts';
 import { toSnapshot } from '../src/view/snapshot.ts';
+import { Applied, type RecordVersion } from './applied.ts';
+import { Barrier } from './barrier.ts';
 import { CaddyDriver } from './caddy.ts';
 import { ConflictWatch } from './conflict-watch.ts';
 import { type Copies, copiesOf } from './copies.ts';
@@ -44,6 +46,7 @@ import type { Log } from './log.ts';
 import { NftablesDriver } from './nftables.ts';
 import { Observer } from './observer.ts';
 import type { AgentOptions } from './options.ts';
+import type { ConnectRpc } from './peer-calls.ts';
 import { allAccept } from './readiness-probe.ts';
 import { RegistryCredentialsKeeper } from './registry-credentials.ts';
 import type { AgentReplica } from './replica.ts';
@@ -56,6 +59,7 @@ export interface ClusterPartsComponents {
   readonly engine: Engine;
   readonly extraPeers: () => readonly ExtraPeer[];
   readonly copies: Copies;
+  readonly connectRpc: ConnectRpc;
   readonly log: Log;
 }
 
@@ -82,6 +86,7 @@ export class ClusterParts {
   readonly #facts: LocalFacts;
   readonly #evaluator: Evaluator;
   readonly #conflicts: ConflictWatch;
+  readonly #applied: Applied;
   readonly #watchers = new Set<() => void>();
   #collectedMs = 0;
   #wasEngineUp = false;
@@ -134,8 +139,7 @@ export class ClusterParts {
       if ([...before].some((id) => !refused.has(id))) markDirty();
     };
     this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
-    this.#drivers = [
-      this.#mesh,
+    const traffic = [
       driver('nftables', setFirewall, { restMs: firewallRestMs }),
       driver('dns', (view) => {
         const table = renderDns(withSilent(view, refused), view.self);
@@ -150,6 +154,15 @@ export class ClusterParts {
         );
       }),
     ];
+    this.#drivers = [this.#mesh, ...traffic];
+    this.#applied = new Applied({ replica, drivers: traffic });
+    const barrier = new Barrier({
+      view: () => this.#evaluator.view(),
+      connectRpc: components.connectRpc,
+      applied: (records, timeoutMs) => this.#applied.wait(records, timeoutMs),
+      now,
+      log: log.part('barrier'),
+    });
     this.credentials = new RegistryCredentialsKeeper(
       { replica, identity, view: () => this.view(), log: log.part('credentials') },
       { cluster },
@@ -195,6 +208,7 @@ export class ClusterParts {
         registryAuth: (project, reference) => this.credentials.awaitAuth(project, reference),
         observer: this.#observer,
         replica,
+        barrier: (record) => barrier.pass(record),
         view: () => this.#evaluator.view(),
         now,
         log,
@@ -209,7 +223,10 @@ export class ClusterParts {
       log: log.part('facts'),
     });
     this.#evaluator = new Evaluator({
-      buildView: () => buildView(replica, this.viewContext()),
+      buildView: () => {
+        this.#applied.building();
+        return buildView(replica, this.viewContext());
+      },
       parts: [
         ...this.#drivers.map((part, index) => ({
           name: `driver ${index}`,
@@ -219,7 +236,13 @@ export class ClusterParts {
           },
         })),
         { name: 'facts', set: (view) => this.#facts.note(view) },
-        { name: 'watchers', set: () => this.#notify() },
+        {
+          name: 'watchers',
+          set: (view) => {
+            if (!isBehind(view)) this.#applied.given();
+            this.#notify();
+          },
+        },
       ],
       plan: (view) => plan(view, this.#facts.state()),
       // With a second holder of our identity every act would be done twice, or undone.
@@ -271,6 +294,8 @@ export class ClusterParts {
     this.#observer.stop();
     this.#conflicts.stop();
     this.credentials.stop();
+    // Views do not come any more: who waits for one would hold up the executor's end.
+    this.#applied.stop();
     await this.#executor.stop();
     await Promise.all(this.#drivers.map((driver) => driver.stop()));
     await this.#wireguard.stop();
@@ -302,6 +327,11 @@ export class ClusterParts {
     const owners = ownersOf(view);
     const waiting = [...this.#evaluator.plan.waiting, ...heldSlots(view, owners)];
     return toSnapshot(view, waiting, owners);
+  }
+
+  /** Waits until DNS, firewall and ingress here act on the records; false when that takes longer. */
+  applied(records: readonly RecordVersion[], timeoutMs: number): Promise<boolean> {
+    return this.#applied.wait(records, timeoutMs);
   }
 
   /** Calls back after every evaluation: a snapshot may have changed. */

@@ -21,6 +21,7 @@ import type { View } from '../src/model/view.ts';
 import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
 import { isFailure } from '../src/view/record-checks.ts';
 import { ActionQueue } from './action-queue.ts';
+import type { RecordVersion } from './applied.ts';
 import { preStopIn, runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
@@ -45,6 +46,8 @@ export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'
     'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal' | 'setStarting'
   >;
   readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
+  /** Waits until no machine sends traffic any more to what this record says is out of it. */
+  readonly barrier: (record: RecordVersion) => Promise<void>;
   readonly view: () => View;
   readonly now: () => number;
   readonly log: Log;
@@ -178,8 +181,11 @@ export class Executor {
     },
 
     drain: async ({ containerId }) => {
-      this.#components.observer.setDraining(containerId, true);
-      await this.#components.observer.refresh(containerId);
+      const { observer, replica, barrier } = this.#components;
+      observer.setDraining(containerId, true);
+      await observer.refresh(containerId);
+      const record = replica.get(recordKey.container(replica.self, containerId));
+      if (record !== undefined) await barrier({ key: record.key, hlc: record.hlc });
     },
 
     stop: async ({ containerId, graceMs }) => {

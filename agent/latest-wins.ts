@@ -31,6 +31,11 @@ export class LatestWins<T> {
   readonly #apply: (value: T) => Promise<void> | void;
   readonly #log: Log;
   #next: { readonly value: T } | undefined;
+  /** Values set so far; what a run takes is the last of them. */
+  #setCount = 0;
+  #waiting: { readonly count: number; readonly resolve: (isApplied: boolean) => void }[] = [];
+  /** The last value whose run ended, and whether it ended well. */
+  #ended = { count: 0, isApplied: true };
   #running: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   readonly #restMs: number;
@@ -60,7 +65,28 @@ export class LatestWins<T> {
   set(value: T): void {
     if (this.#stopped) return;
     this.#next = { value };
+    this.#setCount++;
     if (this.#running === undefined && this.#retry === undefined) this.#running = this.#run();
+  }
+
+  /**
+   * Waits until what was set last, or something newer, has been tried.
+   * @returns whether that went well
+   */
+  whenApplied(): Promise<boolean> {
+    const count = this.#setCount;
+    if (this.#ended.count >= count) return Promise.resolve(this.#ended.isApplied);
+    if (this.#stopped) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      this.#waiting.push({ count, resolve });
+    });
+  }
+
+  #tried(count: number, isApplied: boolean): void {
+    this.#ended = { count, isApplied };
+    const waiting = this.#waiting;
+    this.#waiting = waiting.filter((one) => one.count > count);
+    for (const one of waiting) if (one.count <= count) one.resolve(isApplied);
   }
 
   /** Takes no further values and waits for the run under way. */
@@ -70,15 +96,18 @@ export class LatestWins<T> {
     clearTimeout(this.#retry);
     this.#retry = undefined;
     await this.#running;
+    this.#tried(this.#setCount, false);
   }
 
   async #run(): Promise<void> {
     while (this.#next !== undefined) {
       const { value } = this.#next;
+      const count = this.#setCount;
       this.#next = undefined;
       try {
         const startMs = performance.now();
         await this.#apply(value);
+        this.#tried(count, true);
         const restMs = this.#restAfter(startMs);
         if (this.#lastMessage !== undefined) this.#log.info('works again', { driver: this.#name });
         this.#lastMessage = undefined;
@@ -86,6 +115,7 @@ export class LatestWins<T> {
         if (restMs > 0) await sleep(restMs);
       } catch (error) {
         this.#report(error);
+        this.#tried(count, false);
         if (!this.#stopped) {
           this.#next ??= { value };
           this.#retryLater();

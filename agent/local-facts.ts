@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { View } from '../src/model/view.ts';
-import type { LocalState } from '../src/plan/steps.ts';
+import { type LocalState, subject } from '../src/plan/steps.ts';
 import type { Log } from './log.ts';
 
 /** The kernel counts in hundredths of a second for user space, on every architecture. */
@@ -70,9 +70,12 @@ export class LocalFacts {
   /** Notes which containers have begun to drain, and looks for volumes that are to be deleted. */
   note(view: View): void {
     const draining = new Set<string>();
+    const inFlight = this.#components.inFlight();
     for (const container of view.containers) {
       if (container.machine !== view.self || !container.draining) continue;
       draining.add(container.id);
+      // Others may send traffic to it until the action has ended: the time begins then.
+      if (inFlight.has(subject.container(container.id))) continue;
       if (!this.#drainingSinceMs.has(container.id)) {
         this.#drainingSinceMs.set(container.id, this.#components.now());
       }

@@ -81,7 +81,7 @@ export class AgentReplica implements Replica, HelloMembers {
       dial: (machine) => this.#dialOut(machine),
       deliver: (delivery) => this.#deliver(delivery),
       livenessChanged: () => this.#notify([]),
-      whenDurable: (key, hlc, then) => this.#durability.whenDurable(key, hlc, then),
+      whenDurable: (key, _hlc, then) => this.#durability.whenDurable(key, then),
       report,
       frame: (link, bytes) => this.#node.receive(link, bytes),
       ended: (link, reason) => this.#node.linkDown(link, reason),
@@ -122,12 +122,14 @@ export class AgentReplica implements Replica, HelloMembers {
   async stop(leaving: Leaving): Promise<void> {
     if (this.#isStarted) this.#node.stop(leaving);
     this.#isStarted = false;
+    this.#durability.stop();
     await this.#store.close(this.#node.lastHlc);
   }
 
   /** Ends everything at once and says nothing, as a killed process does; the store is left alone. */
   kill(): void {
     this.#isStarted = false;
+    this.#durability.stop();
     this.#node.kill();
     this.#runtime.closeAll();
   }

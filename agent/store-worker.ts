@@ -2,7 +2,8 @@
  * The thread that owns the record file (SQLite). It commits everything that has come in since the
  * last commit as one transaction; only batches with durable records are flushed to the disk. A
  * file that is damaged is moved aside, what can still be read is handed out (the replica checks
- * every signature), and peers repair the rest. A second small file, `machines.json`, keeps the
+ * every signature), and peers repair the rest. A disk that is full is no damage: the file stays where
+ * it is, whatever fails. A second small file, `machines.json`, keeps the
  * machine records: with them an agent whose record file was lost, or is an old copy, still knows its
  * cluster and finds its peers.
  */
@@ -45,6 +46,37 @@ const upsert = `INSERT INTO records (key, origin, hlc, schema, body, signature)
 const setLastHlc = `INSERT INTO meta (name, value) VALUES ('lastHlc', ?)
   ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`;
 
+/** SQLite's results for a file whose content is not what was written. */
+const damageCodes: ReadonlySet<number> = new Set([
+  11, // CORRUPT
+  26, // NOTADB
+  266, // IOERR_READ: a bad sector
+  522, // IOERR_SHORT_READ
+  8202, // IOERR_DATA: a checksum of the file system
+  8458, // IOERR_CORRUPTFS
+]);
+/** A page that cannot be read although SQLite says no more about it. */
+class Damage extends Error {}
+
+function isDamage(error: unknown): boolean {
+  if (error instanceof Damage) return true;
+  const code = sqliteCode(error);
+  // All kinds of CORRUPT have it in their last byte.
+  return code !== undefined && (damageCodes.has(code) || (code & 0xff) === 11);
+}
+
+/** No room for the file that SQLite keeps beside the database while it is open. */
+function isFull(error: unknown): boolean {
+  const code = sqliteCode(error);
+  // FULL, and the kinds of IOERR for a write and for the shared index (SHMSIZE, SHMOPEN).
+  return code === 13 || code === 778 || code === 4874 || code === 4618;
+}
+
+function sqliteCode(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('errcode' in error)) return undefined;
+  return typeof error.errcode === 'number' ? error.errcode : undefined;
+}
+
 class RecordFile {
   readonly #path: string;
   readonly #database: DatabaseSync;
@@ -52,11 +84,18 @@ class RecordFile {
   readonly #delete: StatementSync;
   readonly #setLastHlc: StatementSync;
 
-  constructor(path: string) {
+  /** @param isAlone keeps the index in memory instead of beside the file, and others out */
+  constructor(path: string, isAlone = false) {
     this.#path = path;
     this.#database = new DatabaseSync(path);
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 2000;');
-    this.#database.exec(tables);
+    try {
+      if (isAlone) this.#database.exec('PRAGMA locking_mode = EXCLUSIVE;');
+      this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 2000;');
+      this.#database.exec(tables);
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
     this.#upsert = this.#database.prepare(upsert);
     this.#delete = this.#database.prepare('DELETE FROM records WHERE key = ?');
     this.#setLastHlc = this.#database.prepare(setLastHlc);
@@ -66,7 +105,7 @@ class RecordFile {
   check(): void {
     const result = this.#database.prepare('PRAGMA quick_check(1)').get();
     if (result?.['quick_check'] !== 'ok') {
-      throw new Error(`damaged: ${String(result?.['quick_check'])}`);
+      throw new Damage(`damaged: ${String(result?.['quick_check'])}`);
     }
   }
 
@@ -80,7 +119,8 @@ class RecordFile {
       // The columns are typed by the table; each record's signature is checked by the replica.
       for (const row of statement.iterate()) rows.push(row as unknown as Row);
       return { rows, isComplete: true };
-    } catch {
+    } catch (error) {
+      if (!isDamage(error)) throw error;
       // A damaged page ends the reading; the caller reports that the file is damaged.
       return { rows, isComplete: false };
     }
@@ -175,15 +215,25 @@ function readRoots(path: string): Row[] {
   }
 }
 
+/** A full disk has no room for the shared index: without one the records can be read all the same. */
+function openFile(path: string): RecordFile {
+  try {
+    return new RecordFile(path);
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    return new RecordFile(path, true);
+  }
+}
+
 function open(path: string): { readonly file: RecordFile; readonly opened: StoreOpened } {
   let salvaged: readonly Row[] = [];
   const roots = readRoots(path);
   try {
-    const file = new RecordFile(path);
-    const { rows, isComplete } = file.rows();
-    salvaged = rows;
+    const file = openFile(path);
     try {
-      if (!isComplete) throw new Error('a page cannot be read');
+      const { rows, isComplete } = file.rows();
+      salvaged = rows;
+      if (!isComplete) throw new Damage('a page cannot be read');
       file.check();
       file.restore(roots);
       const isLost = rows.length === 0 && roots.length > 0;
@@ -194,7 +244,8 @@ function open(path: string): { readonly file: RecordFile; readonly opened: Store
       throw error;
     }
   } catch (error) {
-    if (!statSync(path, { throwIfNoEntry: false })?.isFile()) throw error;
+    const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+    if (!isFile || !isDamage(error)) throw error;
     const aside = `${path}.damaged-${Date.now()}`;
     for (const suffix of ['', '-wal', '-shm']) {
       if (existsSync(`${path}${suffix}`)) renameSync(`${path}${suffix}`, `${aside}${suffix}`);

@@ -32,6 +32,8 @@ export class Guards {
   #offsetMs: number;
   #staleSinceMs: number | undefined;
   #hasCompared = false;
+  /** When there was a link last. */
+  #linkedMs = Number.NEGATIVE_INFINITY;
   #isDuplicate = false;
   /** Peers with the same content that had just booted themselves. */
   readonly #equalBooting = new Set<MachineId>();
@@ -118,10 +120,13 @@ export class Guards {
     if (this.#hasCompared) return false;
     const ageMs = monotonicMs - this.#startMs;
     const equalCount = this.#equalBooting.size;
+    if (linkCount > 0) this.#linkedMs = monotonicMs;
+    // Alone without a break: who has just lost its links has peers, and they know more.
+    const aloneMs = monotonicMs - Math.max(this.#startMs, this.#linkedMs);
     // All that there are have booted, as after a power cut: then there is nobody to wait for.
     const isWhole = equalCount > 0 && equalCount >= wantedCount;
-    const patienceMs = linkCount === 0 || equalCount > 0 ? bootAloneMs : maxBootMs;
-    const isOver = memberCount <= 1 || isWhole || ageMs >= patienceMs;
+    const patienceMs = equalCount > 0 ? bootAloneMs : maxBootMs;
+    const isOver = memberCount <= 1 || isWhole || ageMs >= patienceMs || aloneMs >= bootAloneMs;
     // Latched: a link that comes later must not bring the boot guard back.
     if (isOver && memberCount > 0) this.#hasCompared = true;
     return !isOver;

@@ -70,8 +70,13 @@ export const confirmRedialMs = 50;
 /** 1 s to 2 s: a returning machine is found in this time by those that look for it. */
 export const redialMs = 1000;
 export const maxRedialMs = 2000;
-/** 0.5 s: the better one of two links is up by then; a clone of us that takes it away waits too. */
-export const duplicateRedialMs = 500;
+/**
+ * 0.5 s: the better one of two links is up by then; a clone of us that takes it away waits too. So does
+ * who was let in and sent away: each handshake costs both ends some milliseconds of CPU.
+ */
+export const refusedRedialMs = 500;
+/** 100 ms: no network breaks a link that soon again and again; a peer that has banned us does. */
+export const stillbornMs = 100;
 /** 6 in a row, or in a minute: two links at once come from two dials, not six. */
 export const maxRivalCount = 6;
 /** 12 s: a link that has ended at one end is given up by the other within five, on a bad line too. */

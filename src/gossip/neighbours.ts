@@ -13,7 +13,6 @@ import {
   announcePerMemberMs,
   announceRefillMs,
   confirmRedialMs,
-  duplicateRedialMs,
   extraLinkMs,
   fullMeshCount,
   hostileBanMs,
@@ -21,12 +20,14 @@ import {
   maxRedialMs,
   maxRivalCount,
   redialMs,
+  refusedRedialMs,
   rejectedRedialMs,
   repairDialCount,
   repairDialMs,
   rivalMemoryMs,
   rivalSilenceMs,
   soleLinkMs,
+  stillbornMs,
 } from './limits.ts';
 import {
   confirmWindowOf,
@@ -190,8 +191,11 @@ export class Neighbours {
     }
     // The other end has the better of two links already; ours is about to come up.
     if (reason === 'duplicate') this.#noteRefused(peer, nowMs);
-    else countLoss(peer, nowMs);
-    this.#confirm(peer, nowMs, reason === 'duplicate' ? duplicateRedialMs : 0);
+    // Ended as soon as it was there: refused by who has banned us, and would be again at once.
+    const isStillborn = nowMs - link.upMs < stillbornMs;
+    if (reason !== 'duplicate' && !isStillborn) countLoss(peer, nowMs);
+    const isRefused = reason === 'duplicate' || isStillborn;
+    this.#confirm(peer, nowMs, isRefused ? refusedRedialMs : 0);
   }
 
   /**

@@ -196,9 +196,9 @@ export class GossipNode {
   /** Starts timers and dials. */
   start(): void {
     this.#presence.started(this.#runtime.monotonic(), this.#runtime.now());
-    this.#tick();
+    // Guards hold from now on: whoever looks before anything else has run must not see none.
     this.#haveMembersChanged = true;
-    this.#evaluateSoon();
+    this.#tick();
   }
 
   /** Whether a machine may link with us. */

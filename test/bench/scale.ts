@@ -114,13 +114,6 @@ const rows: readonly Row[] = [
   idle(1000, 0.05, 30_000),
   idle(1000, 0.2, 30_000),
   healing(1000, 5),
-  {
-    name: '10 machines for 100 hours at 20 % loss',
-    order: { what: 'falseLosses', machineCount: 10, loss: 0.2, hours: 100 },
-    figures: (values) => [
-      ['live machines taken for dead', values['count'] ?? Number.NaN, 'in 1000 h', 0],
-    ],
-  },
 ];
 
 async function measure(order: ScaleOrder): Promise<ScaleReport> {

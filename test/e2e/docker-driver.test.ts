@@ -99,6 +99,7 @@ class Driver {
           labels: { [label.cluster]: cluster },
         }),
         resolvConf: (service) => renderResolvConf(aMachine(), service.spec, []),
+        barrier: async () => undefined,
         now: Date.now,
         log,
       },

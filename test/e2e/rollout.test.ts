@@ -3,7 +3,10 @@
  * back or paused as specified while the others go their own way; going back by hand; what changes
  * without a new container; jobs. Zero failed requests in an update that works: three-machines.test.
  */
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Machine } from '../lab/machine.ts';
 import { Cluster, type ContainerFacts, engines } from './cluster.ts';
 
 const engine = engines()[0]?.engine;
@@ -46,6 +49,29 @@ services:
     deploy: { replicas: 3 }
 volumes: { store: {} }
 `;
+}
+
+/** On the third machine, which has no replica, the published port leads to all of them by its firewall. */
+const published = `
+services:
+  web:
+    image: busybox
+    command: httpd -f -p 80
+    init: true
+    ports: ["8097:80"]
+    x-machines: [m1, m2]
+    deploy: { replicas: 2 }
+`;
+
+/** From now on a machine's firewall does not change while its /run/hold-nft is there. */
+async function holdFirewall(machine: Machine): Promise<void> {
+  const path = await machine.execOk(['sh', '-c', 'command -v nft']);
+  const original = await machine.readFile(path);
+  const held = 'while [ -e /run/hold-nft ]; do sleep 0.1; done';
+  const text = original.replace('here=${0%/*}/..', `here=${dirname(path)}/..\n${held}`);
+  await machine.writeFile('/root/nft', text);
+  await machine.execOk(['chmod', '755', '/root/nft']);
+  await machine.execOk(['mount', '--bind', '/root/nft', path]);
 }
 
 describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {
@@ -211,8 +237,38 @@ services:
     expect(left.map(({ id }) => id)).toEqual(runs.slice(1).map(({ id }) => id));
   });
 
+  test('a replica that leaves runs until the slowest machine has taken it out of its traffic', async () => {
+    cluster.writeFile('m1', 'leaving/compose.yaml', published);
+    expect(await cluster.tsc('m1', ['up'], { cwd: 'leaving' })).toSucceed();
+    const slow = cluster.lab.machine('m3');
+    await holdFirewall(slow);
+    // Well below the ten seconds for which a machine is waited for; a busy machine tries again.
+    for (let attempt = 1; ; attempt++) {
+      const before = await cluster.containers('leaving');
+      await slow.writeFile('/run/hold-nft', '');
+      const heldMs = Date.now();
+      const scaled = cluster.tsc('m1', ['scale', 'web=1'], { cwd: 'leaving' });
+      await sleep(Math.max(0, heldMs + 3_000 - Date.now()));
+      const meanwhile = await cluster.containers('leaving');
+      const tookMs = Date.now() - heldMs;
+      await slow.execOk(['rm', '/run/hold-nft']);
+      expect(await scaled).toSucceed();
+      if (tookMs > 7_000 && attempt < 3) {
+        expect(await cluster.tsc('m1', ['scale', 'web=2'], { cwd: 'leaving' })).toSucceed();
+        continue;
+      }
+      expect(idsOf(meanwhile, 'web')).toEqual(idsOf(before, 'web'));
+      break;
+    }
+    await expect
+      .poll(async () => idsOf(await cluster.containers('leaving'), 'web').length, {
+        timeout: 60_000,
+      })
+      .toBe(1);
+  });
+
   test('down leaves nothing behind, what was kept for its log included', async () => {
-    for (const project of ['app', 'jobs']) {
+    for (const project of ['app', 'jobs', 'leaving']) {
       expect(await cluster.tsc('m1', ['-p', project, 'down'])).toSucceed();
       expect(await cluster.allContainers(project)).toEqual([]);
     }

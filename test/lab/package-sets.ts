@@ -28,7 +28,8 @@ export type PackageSetName =
   | 'compose'
   | 'terminal'
   | 'serf'
-  | 'registry';
+  | 'registry'
+  | 'compiler';
 
 const at = (path: string, ...first: readonly string[]): Program => ({ path, arguments: first });
 const link = (path: string): Program => ({ path, asLink: true });
@@ -172,6 +173,12 @@ export const packageSets: Readonly<Record<PackageSetName, PackageSet>> = {
     suite: 'bookworm',
     packages: ['docker-registry'],
     programs: { 'docker-registry': at('usr/bin/docker-registry') },
+  },
+  compiler: {
+    // Small enough to be fetched for one library of forty lines (slow-disk.c).
+    suite: 'bookworm',
+    packages: ['tcc'],
+    programs: { tcc: at('usr/bin/tcc') },
   },
   compose: {
     suite: 'forky',

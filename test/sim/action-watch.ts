@@ -10,7 +10,7 @@
 import type { Action } from '../../src/model/action.ts';
 import { recordKey } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
-import { isAwake, readsAtOnce } from './calm.ts';
+import { isSound, readsAtOnce } from './calm.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 import { Violation } from './violation.ts';
@@ -20,8 +20,17 @@ export class ActionWatch {
   /** Per machine and project, the newest change that it carried out. */
   readonly #applied = new Map<SimMachine, Map<string, number>>();
 
+  /** Per machine, since when it has known the pointer that it has of each project. */
+  readonly #pointerMs = new Map<SimMachine, Map<string, number>>();
+
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
+  }
+
+  /** A machine has learnt of a change of a project. */
+  learnt(machine: SimMachine, key: string): void {
+    const known = this.#pointerMs.get(machine) ?? new Map<string, number>();
+    this.#pointerMs.set(machine, known.set(key, this.#cluster.world.nowMs));
   }
 
   acted(machine: SimMachine, view: View, action: Action): void {
@@ -57,11 +66,14 @@ export class ActionWatch {
     const key = recordKey.pointer(project);
     for (const other of this.#cluster.members()) {
       // With who reads slowly a handshake takes longer than the others' answers.
-      if (other === machine || !isAwake(other) || !readsAtOnce(other)) continue;
+      if (other === machine || !isSound(this.#cluster, other) || !readsAtOnce(other)) continue;
       // Before this machine started, so that it could have asked.
       if (other.disturbedMs > machine.disturbedMs - 1000) continue;
       const known = other.node?.map.record(key);
       if (known === undefined || known.hlc <= pointerHlc) continue;
+      // Of a change that is on its way nobody can know: a repair takes a few ways there and back.
+      const sinceMs = this.#pointerMs.get(other)?.get(key) ?? Number.NEGATIVE_INFINITY;
+      if (world.nowMs - sinceMs < 500 + 6 * network.latencyMs[1]) continue;
       throw new Violation(
         `${machine.name} carries out an old change of ${project} ${Math.round(world.nowMs - machine.disturbedMs)} ms after its start; ${other.name} knows better`,
       );

@@ -99,9 +99,14 @@ export class SimAgent {
 
   /** Records changed. */
   delivered(keys: Iterable<string>): void {
+    const own = `c/${this.#node.self}/`;
+    let isPlanned = false;
     for (const key of keys) {
-      if (this.#isPlanned(key)) return this.#dirty(evaluateMs);
+      // The owner alone corrects its own keys: another holder of its identity may have written it.
+      if (key.startsWith(own)) this.#observer.noteEvent(key.slice(own.length));
+      isPlanned ||= this.#isPlanned(key);
     }
+    if (isPlanned) this.#dirty(evaluateMs);
   }
 
   #isPlanned(key: string): boolean {

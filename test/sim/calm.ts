@@ -16,20 +16,22 @@ export function isAwake(machine: SimMachine): boolean {
   return machine.isRunning && !machine.isPaused && !machine.isAsleep;
 }
 
+/** The same, and nobody else has its name: two live machines of one identity take each other's links. */
+export function isSound(cluster: SimCluster, machine: SimMachine): boolean {
+  return isAwake(machine) && !cluster.hasTwin(machine);
+}
+
 /** What others send is not queued. */
 export function readsAtOnce({ readBytesPerMs }: SimMachine): boolean {
   return readBytesPerMs === Number.POSITIVE_INFINITY;
 }
 
 /** Nothing happened to it for a while, nor to the network but loss, resets and delay. */
-export function isCalm(
-  { world, network, removed }: SimCluster,
-  machine: SimMachine,
-  sinceMs = settledMs,
-): boolean {
+export function isCalm(cluster: SimCluster, machine: SimMachine, sinceMs = settledMs): boolean {
+  const { world, network, removed } = cluster;
   return (
     network.cutCount === 0 &&
-    isAwake(machine) &&
+    isSound(cluster, machine) &&
     !removed.has(machine.machine) &&
     readsAtOnce(machine) &&
     world.nowMs - machine.disturbedMs > sinceMs

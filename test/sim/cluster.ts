@@ -42,6 +42,8 @@ export interface SimClusterOptions {
   readonly range?: string;
   /** Always-invariants are looked after; they cost time and memory in a large cluster. */
   readonly isWatched?: boolean;
+  /** In a cluster without agents: some machine changed its mind about another one. */
+  readonly onLiveness?: (machine: SimMachine) => void;
 }
 
 /** A record that its author was told is safe. */
@@ -77,9 +79,12 @@ export class SimCluster {
   readonly #hasAgents: boolean;
   readonly #isWatched: boolean;
   readonly #range: string;
+  readonly #onLiveness: (machine: SimMachine) => void;
   readonly #byId = new Map<MachineId, SimMachine>();
   /** Second holders of an identity, by its id. */
   readonly #clones = new Map<MachineId, SimMachine>();
+  /** Since when the machines of an identity could have found each other out undisturbed. */
+  readonly #calmSinceMs = new Map<SimMachine, number>();
 
   constructor(seed: number, options: SimClusterOptions = {}) {
     this.world = new World(seed);
@@ -88,6 +93,7 @@ export class SimCluster {
     this.#isWatched = options.isWatched ?? true;
     this.#hasAgents = options.hasAgents ?? false;
     this.#range = options.range ?? '10.210.0.0/16';
+    this.#onLiveness = options.onLiveness ?? nothing;
   }
 
   /** Runs something later, unless all faults have ended by then. */
@@ -121,23 +127,72 @@ export class SimCluster {
     return machine;
   }
 
-  /** A machine with the identity and the disk of another one, switched on beside it. */
+  /** A machine with the identity, the disk and the containers of another one, switched on beside it. */
   clone(original: SimMachine): SimMachine {
     const clone = this.#make(`${original.name}-clone`, original);
     this.#clones.set(original.machine, clone);
     clone.cluster = original.cluster;
     clone.disk.put(original.disk.copy());
+    clone.engine = original.engine.copy(clone);
+    clone.engine.cutPower(clone.now());
     clone.start();
+    this.#calmSinceMs.set(clone, this.world.nowMs);
     return clone;
+  }
+
+  /** Machines that have the identity of a member, and are none. */
+  clones(): SimMachine[] {
+    return [...this.#clones.values()];
+  }
+
+  /** Whether two live machines have this one's identity. */
+  hasTwin({ machine }: SimMachine): boolean {
+    return this.#clones.get(machine)?.isRunning === true;
+  }
+
+  /**
+   * What the remedy says: the copy goes, then the agent of the other one is started anew. What the copy
+   * alone had on its disk is gone with it.
+   * @returns the machine that is to be started again
+   */
+  endClone(clone: SimMachine): SimMachine | undefined {
+    if (!this.#clones.delete(clone.machine)) return undefined;
+    this.#calmSinceMs.delete(clone);
+    clone.killProcess();
+    clone.powerOff();
+    this.noteLostDisk();
+    const original = this.find(clone.machine);
+    if (original !== undefined) original.disturbedMs = this.world.nowMs;
+    original?.killProcess();
+    return original;
+  }
+
+  /** How long both holders of an identity ran while nothing disturbed them or the network. */
+  calmTwinMs(clone: SimMachine): number {
+    const { world, network } = this;
+    const original = this.find(clone.machine);
+    const isSound = (one: SimMachine | undefined): boolean =>
+      one?.isRunning === true &&
+      !one.isPaused &&
+      !one.isAsleep &&
+      one.readBytesPerMs === Number.POSITIVE_INFINITY;
+    const isQuick = network.latencyMs[1] < 100 && network.loss <= 0.05 && network.cutCount === 0;
+    const sinceMs = Math.max(this.#calmSinceMs.get(clone) ?? 0, original?.disturbedMs ?? 0);
+    if (!isQuick || !isSound(clone) || !isSound(original)) {
+      this.#calmSinceMs.set(clone, world.nowMs);
+      return 0;
+    }
+    return world.nowMs - sinceMs;
   }
 
   #make(name: string, original?: SimMachine): SimMachine {
     const { watch } = this;
-    const unwatched = { onStart: nothing, onLiveness: nothing, onDeliver: nothing };
+    const onLiveness = this.#onLiveness;
+    const unwatched = { onStart: nothing, onLiveness, onDeliver: nothing };
     const watched = {
       onStart: (machine: SimMachine, records: readonly ReplicatedRecord[]) =>
         watch.started(machine, records),
-      onLiveness: nothing,
+      onLiveness,
       onDeliver: (machine: SimMachine, delivery: Delivery) => watch.delivered(machine, delivery),
     };
     const acting: Partial<SimMachineComponents> = this.#hasAgents

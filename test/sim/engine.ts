@@ -176,6 +176,16 @@ export class SimEngine {
     container.finishedMs = this.#clock.now();
   }
 
+  /** As it is on the copy of a machine's disk. */
+  copy(clock: EngineClock): SimEngine {
+    const engine = new SimEngine(clock);
+    for (const [id, container] of this.containers) engine.containers.set(id, { ...container });
+    for (const image of this.images) engine.images.add(image);
+    for (const [name, volume] of this.volumes) engine.volumes.set(name, volume);
+    engine.#count = this.#count;
+    return engine;
+  }
+
   /** All containers end. */
   cutPower(nowMs: number): void {
     this.#due.clear();

@@ -47,6 +47,23 @@ export function readAtFullSpeed({ network, world }: SimCluster, machine: SimMach
   network.resetAll(machine);
 }
 
+/**
+ * A disk is copied, and the copy started as a second live machine of the same identity, until somebody
+ * follows the remedy. Not among the faults that each run draws from: a run has one such time at most,
+ * and which runs do stands in scenario.ts.
+ */
+export const cloneMachine: Fault = (cluster) => {
+  const { world } = cluster;
+  const machine = anyRunning(cluster);
+  if (machine === undefined) return 'nothing';
+  const clone = cluster.clone(machine);
+  cluster.until(world.between(30_000, 180_000), () => {
+    const original = cluster.endClone(clone);
+    cluster.until(world.between(100, 5000), () => original?.start());
+  });
+  return `the disk of ${machine.name} is copied and started as another machine`;
+};
+
 export const faults: Readonly<Record<string, Fault>> = {
   ...engineFaults,
   halves: (cluster) => {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { MachineId } from '../../src/model/ids.ts';
 import { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
+import { falseLosses } from './scale.ts';
 import { runScenario } from './scenario.ts';
 import { World } from './world.ts';
 
@@ -187,3 +188,54 @@ test('a machine whose clock is a year behind hears those whose clock was a year 
   cluster.world.runUntil(cluster.world.nowMs + 5000);
   expect(cluster.disagreements()).toEqual([]);
 });
+
+test('a machine that is taken for dead is counted, however short it is', () => {
+  const options = { machineCount: 5, seed: 3, loss: 0.2, hours: 0.01 };
+  expect(falseLosses(options)).toMatchObject({ count: 0, lostCount: 0 });
+  const disturb = (cluster: SimCluster, pauseMs: number): void => {
+    cluster.machines[1]?.killProcess();
+    cluster.world.after(pauseMs, () => cluster.machines[1]?.start());
+  };
+  // Four others; and the one that starts anew believes of nobody that it is there.
+  const short = falseLosses({ ...options, disturb: (cluster) => disturb(cluster, 1000) });
+  expect(short.count).toBeGreaterThanOrEqual(4);
+  expect(short.lostCount).toBe(0);
+  expect(short.linkCount).toBeGreaterThanOrEqual(4);
+  const long = falseLosses({
+    ...options,
+    disturb: ({ machines }) => machines[1]?.powerOff(),
+  });
+  expect(long).toMatchObject({ lostCount: 4 });
+});
+
+test.each([2, 3, 5, 9, 15])(
+  'of %i machines the copy of one is found out within 20 s, is reported, and harms nobody',
+  (count) => {
+    const cluster = new SimCluster(11, { hasAgents: true });
+    const { world, watch } = cluster;
+    cluster.form(count);
+    world.runUntil(20_000);
+    const original = cluster.machines[count - 1] as SimMachine;
+    const clone = cluster.clone(original);
+    const isHeld = ({ node }: SimMachine): boolean => node?.guards().includes('duplicate') === true;
+    const startMs = world.nowMs;
+    let foundMs = Number.POSITIVE_INFINITY;
+    while (world.nowMs < startMs + 90_000) {
+      world.runUntil(world.nowMs + 250);
+      // The others go on undisturbed.
+      watch.look();
+      if ([original, clone].some(isHeld)) foundMs = Math.min(foundMs, world.nowMs - startMs);
+    }
+    expect(foundMs).toBeLessThanOrEqual(20_000);
+    expect(cluster.machines.filter(isHeld).every((one) => one === original)).toBe(true);
+    const holders = [original, clone].filter(isHeld);
+    for (const { reports } of holders) expect(reports.join()).toContain('remove identity.json');
+    const others = cluster.machines.filter((one) => one !== original);
+    expect(others.some(({ reports }) => reports.join().includes('cloned disk'))).toBe(true);
+    cluster.endClone(clone);
+    world.runUntil(world.nowMs + 1000);
+    original.start();
+    world.runUntil(world.nowMs + 10_000);
+    expect(cluster.disagreements()).toEqual([]);
+  },
+);

@@ -10,6 +10,7 @@
  * 4. Announcements of links keep to their bucket, and no queue grows beyond its bound.
  * 5. Machines with equal records and equal liveness decide alike.
  * 6. A verdict never changes.
+ * 7. Of two live machines with one identity one at least plans nothing more, and says what to do.
  * What actions may not do stands in action-watch.ts, what a rollout may not in rollout-watch.ts.
  *
  * Eventually, after everything was healed: `disagreements` and `wrongContainers` become empty.
@@ -32,12 +33,14 @@ import { plan } from '../../src/plan/plan.ts';
 import { idleLocalState } from '../../src/plan/steps.ts';
 import { isVerdict } from '../../src/view/record-checks.ts';
 import { ActionWatch } from './action-watch.ts';
-import { isAwake, isCalm, readsAtOnce, settledMs } from './calm.ts';
+import { isCalm, isSound, readsAtOnce, settledMs } from './calm.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 import { RolloutWatch } from './rollout-watch.ts';
 import { Violation } from './violation.ts';
 
+/** 25 s in which nothing else went wrong: twice what it takes in a quiet cluster. */
+const foundOutMs = 25_000;
 /** A handshake over such a line takes seconds when a fifth of its packets is lost. */
 const farMs = 100;
 /** 10 s after it woke up a machine knows again who is there. */
@@ -82,6 +85,7 @@ export class Watch {
       const before = seen.get(record.key);
       this.#checkRecord(machine, record, before);
       if (!forgotten.includes(record.key)) seen.set(record.key, record);
+      if (recordKind(record.key) === 'app') this.#actions.learnt(machine, record.key);
       if (record.key === recordKey.links(machine.machine)) {
         this.#countAnnouncement(machine);
         this.#checkAnnouncement(machine, before, record);
@@ -117,7 +121,10 @@ export class Watch {
     this.#announcedMs.set(machine, times);
     const startMs = machine.disturbedMs;
     // A restart starts with a full bucket.
-    if (startMs < nowMs - 60_000 && times.length > maxAnnouncementsPerMinute) {
+    const isShared = this.#cluster.hasTwin(machine);
+    // The key of both is the same: what a twin announces comes here as well.
+    const most = maxAnnouncementsPerMinute * (isShared ? 2 : 1);
+    if (startMs < nowMs - 60_000 && times.length > most) {
       throw new Violation(`${machine.name} announced its links ${times.length} times in a minute`);
     }
   }
@@ -143,6 +150,8 @@ export class Watch {
     // What a cut did to a link is found out some seconds later.
     const wasCut = world.nowMs - this.#cutMs < cutNoticedMs;
     if (!isQuick || wasCut || before === undefined || this.#resetMs.size === 0) return;
+    // Who says good-bye lists nobody, and is waited for.
+    if (readLinks(JSON.parse(Buffer.from(after.body ?? []).toString() || 'null'))?.leaving) return;
     const now = listedIn(after);
     for (const id of listedIn(before)) {
       const resetMs = this.#resetMs.get(`${machine.name}>${id}`) ?? Number.NEGATIVE_INFINITY;
@@ -152,7 +161,7 @@ export class Watch {
       const members = machine.node?.membership?.members ?? [];
       if (!neighboursOf(machine.machine, members).has(id)) continue;
       const isEither = (test: (one: SimMachine) => boolean): boolean => test(machine) || test(peer);
-      if (isEither((one) => !isAwake(one) || one.disturbedMs >= resetMs)) continue;
+      if (isEither((one) => !isSound(this.#cluster, one) || one.disturbedMs >= resetMs)) continue;
       if (isEither((one) => one.readBytesPerMs !== Number.POSITIVE_INFINITY)) continue;
       throw new Violation(`${machine.name} announces the loss of a link to ${peer.name} at once`);
     }
@@ -169,11 +178,30 @@ export class Watch {
 
   look(): void {
     if (this.#cluster.network.cutCount > 0) this.#cutMs = this.#cluster.world.nowMs;
+    this.#checkClones();
     this.#checkReachable();
     this.#checkQueues();
     this.#rollouts.look();
     // Views of all machines are dear: one look in five.
     if (this.#lookCount++ % 5 === 0) this.#checkDecisions();
+  }
+
+  /** A copy of a machine is found out by itself or by the original, and said with the remedy. */
+  #checkClones(): void {
+    for (const clone of this.#cluster.clones()) {
+      const original = this.#cluster.find(clone.machine);
+      const isHeld = (one: SimMachine | undefined): boolean =>
+        one?.node?.guards().includes('duplicate') === true;
+      const calmMs = this.#cluster.calmTwinMs(clone);
+      const holders = [clone, original].filter(isHeld);
+      if (holders.length === 0 && calmMs > foundOutMs) {
+        throw new Violation(`nobody noticed the copy of ${original?.name} within ${calmMs} ms`);
+      }
+      for (const one of holders) {
+        if (one?.reports.some((text) => text.includes('remove identity.json'))) continue;
+        throw new Violation(`${one?.name} is held as a duplicate and does not say what to do`);
+      }
+    }
   }
 
   /** Some machine became something else in the eyes of this one. */
@@ -193,7 +221,9 @@ export class Watch {
     for (const [id, state] of node.liveness()) {
       const other = this.#cluster.find(id);
       if (other === undefined) continue;
-      const offMs = other.isOff ? world.nowMs - other.disturbedMs : 0;
+      // Its copy has power, and its name.
+      const isOff = other.isOff && !this.#cluster.hasTwin(other);
+      const offMs = isOff ? world.nowMs - other.disturbedMs : 0;
       if (state === 'reachable' && offMs > settledMs && !this.#isAnyLate()) {
         throw new Violation(`${name} takes ${other.name} for reachable, which has no power`);
       }
@@ -230,7 +260,7 @@ export class Watch {
   #checkDecisions(): void {
     const decided = new Map<string, Decided>();
     for (const machine of this.#cluster.members()) {
-      const view = isAwake(machine) ? machine.agent?.view() : undefined;
+      const view = isSound(this.#cluster, machine) ? machine.agent?.view() : undefined;
       if (view === undefined || view.projects.size === 0) continue;
       const states = [...view.machines.values()].map(({ liveness }) => liveness).join();
       const hash = Buffer.from(machine.node?.map.hash.total() ?? []).toString('hex');

@@ -69,7 +69,7 @@ export class SimMachine implements Runtime {
   readonly signer: Signer;
   readonly #components: SimMachineComponents;
   readonly disk = new SimDisk();
-  readonly engine = new SimEngine(this);
+  engine = new SimEngine(this);
   readonly reports: string[] = [];
   cluster: ClusterId | undefined;
   node: GossipNode | undefined;

@@ -66,6 +66,11 @@ export const mutations = {
       text: 'if (position < 0 || position >= parallelism) {',
       by: 'if (position < 0 || position >= parallelism + 100) {',
     },
+    {
+      file: 'src/plan/turn.ts',
+      text: 'return readyCount > servedCount - policyOf(view, service).parallelism;',
+      by: 'return readyCount >= 0;',
+    },
   ],
   hookByAll: [
     {

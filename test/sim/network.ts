@@ -71,6 +71,8 @@ export class Network {
   /** Bytes of all frames that were sent. */
   sentBytes = 0;
   sentCount = 0;
+  /** Connections whose handshake succeeded. */
+  madeCount = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -160,6 +162,7 @@ export class Network {
             const connection = new Connection(from, to, ++this.#lastLink, ++this.#lastLink);
             const [dialler, acceptor] = connection.ends;
             this.connections.add(connection);
+            this.madeCount++;
             for (const [index, end] of connection.ends.entries()) {
               this.#byLink.set(end.link, { connection, index, end });
             }

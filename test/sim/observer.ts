@@ -60,7 +60,7 @@ export class SimObserver {
   }
 
   start(): void {
-    this.#host.engine.onEvent = (id) => this.#noteEvent(id);
+    this.#host.engine.onEvent = (id) => this.noteEvent(id);
     this.#ping();
   }
 
@@ -74,7 +74,8 @@ export class SimObserver {
     return this.#isUp;
   }
 
-  #noteEvent(id: string): void {
+  /** The engine, or a record of this machine's that somebody else may have written, says something of it. */
+  noteEvent(id: string): void {
     this.#dirty.add(id);
     if (this.#dirty.size > 1) return;
     this.#host.schedule(debounceMs, () => {

@@ -55,7 +55,7 @@ export class RolloutWatch {
   acted(machine: SimMachine, view: View, action: Action): void {
     const isRestart = action.name === 'restart';
     const takesOut = action.name === 'drain' || action.name === 'stop' || action.name === 'remove';
-    if (!takesOut && !isRestart) return;
+    if ((!takesOut && !isRestart) || this.#hasTwins()) return;
     const { containerId } = action.arguments;
     const own = view.containers.find(
       ({ id, machine: of }) => id === containerId && of === view.self,
@@ -102,6 +102,13 @@ export class RolloutWatch {
     );
   }
 
+  /** Each of two live machines of one identity denies the other's containers: nobody can know what runs. */
+  #hasTwins(): boolean {
+    const hasTwins = this.#cluster.clones().some(({ isRunning }) => isRunning);
+    if (hasTwins) this.#taken.clear();
+    return hasTwins;
+  }
+
   // From time to time
 
   look(): void {
@@ -135,7 +142,7 @@ export class RolloutWatch {
 
   #checkSurplus(): void {
     const { world, network } = this.#cluster;
-    if (network.cutCount > 0) this.#cutMs = world.nowMs;
+    if (network.cutCount > 0 || this.#hasTwins()) this.#cutMs = world.nowMs;
     const isQuiet = world.nowMs - this.#cutMs > quietMs && network.loss <= 0.05;
     const members = isQuiet ? this.#cluster.members() : [];
     const calm = members.filter(

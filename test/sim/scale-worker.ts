@@ -29,6 +29,7 @@ export type ScaleOrder =
   | {
       readonly what: 'falseLosses';
       readonly machineCount: number;
+      readonly seed: number;
       readonly loss: number;
       readonly hours: number;
     };
@@ -54,7 +55,7 @@ function measure(order: ScaleOrder): ScaleReport {
     case 'repair':
       return { bytes: repairBytes(order.recordCount) };
     case 'falseLosses':
-      return { count: falseLosses(order, order.hours) };
+      return { ...falseLosses(order) };
   }
 }
 

@@ -5,6 +5,8 @@
  * WireGuard.
  */
 import { encodeJson } from '../../src/gossip/node.ts';
+import type { MachineId } from '../../src/model/ids.ts';
+import type { Liveness } from '../../src/model/view.ts';
 import { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 
@@ -17,13 +19,19 @@ export const wan = [20, 80] as const;
 
 export interface ScaleOptions {
   readonly machineCount: number;
+  /** The number of machines unless given. */
+  readonly seed?: number;
   readonly loss?: number;
   readonly latencyMs?: readonly [number, number];
 }
 
 /** Started and at rest. */
-function booted({ machineCount, loss = 0, latencyMs = lan }: ScaleOptions): SimCluster {
-  const cluster = new SimCluster(machineCount, { range, isWatched: false });
+function booted(
+  { machineCount, seed = machineCount, loss = 0, latencyMs = lan }: ScaleOptions,
+  onLiveness?: (machine: SimMachine) => void,
+): SimCluster {
+  const watcher = onLiveness === undefined ? {} : { onLiveness };
+  const cluster = new SimCluster(seed, { range, isWatched: false, ...watcher });
   cluster.network.loss = loss;
   cluster.network.latencyMs = latencyMs;
   cluster.boot(machineCount);
@@ -187,15 +195,54 @@ export function repairBytes(recordCount: number): number {
   return wireBytes(cluster) - start - idle;
 }
 
-/** Live machines that some machine took for dead, in so many hours of so many machines. */
-export function falseLosses(options: ScaleOptions, hours: number): number {
-  const cluster = booted(options);
-  const { world, machines } = cluster;
-  const endMs = world.nowMs + hours * 3_600_000;
-  let count = 0;
-  while (world.nowMs < endMs) {
-    world.runUntil(world.nowMs + 500);
-    count += countMistaken(machines);
+/** How often a machine that ran took another one that ran for something else than reachable. */
+export interface Mistakes {
+  /** All of them, however short; one that ends and comes again counts twice. */
+  count: number;
+  /** Those that went on until replicas would have been placed anew. */
+  lostCount: number;
+}
+
+export interface FalseLosses extends Mistakes {
+  /** Links that broke and were made again: without any, loss has not been felt. */
+  readonly linkCount: number;
+}
+
+/** What every machine thinks of every other one from now on, at each change. */
+class MistakeWatch {
+  readonly found: Mistakes = { count: 0, lostCount: 0 };
+  readonly #wrong = new Map<SimMachine, Map<MachineId, Liveness>>();
+
+  note(machine: SimMachine): void {
+    const before = this.#wrong.get(machine);
+    const now = new Map<MachineId, Liveness>();
+    for (const [id, state] of machine.node?.liveness() ?? []) {
+      if (state === 'reachable') continue;
+      now.set(id, state);
+      if (!before?.has(id)) this.found.count++;
+      if (state === 'lost' && before?.get(id) !== 'lost') this.found.lostCount++;
+    }
+    this.#wrong.set(machine, now);
   }
-  return count;
+}
+
+export interface FalseLossOptions extends ScaleOptions {
+  readonly seed: number;
+  /** Of the virtual clock. */
+  readonly hours: number;
+  /** Something that happens after the start, for the test of this very count. */
+  readonly disturb?: (cluster: SimCluster) => void;
+}
+
+/** Nothing happens but loss: each machine that is taken for anything but reachable is a mistake. */
+export function falseLosses(options: FalseLossOptions): FalseLosses {
+  let watch: MistakeWatch | undefined;
+  const cluster = booted(options, (machine) => watch?.note(machine));
+  const { world, network, machines } = cluster;
+  watch = new MistakeWatch();
+  for (const machine of machines) watch.note(machine);
+  const linkCount = network.madeCount;
+  options.disturb?.(cluster);
+  world.runUntil(world.nowMs + options.hours * 3_600_000);
+  return { ...watch.found, linkCount: network.madeCount - linkCount };
 }

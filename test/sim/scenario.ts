@@ -5,7 +5,7 @@
 import { failureRetryMs } from '../../src/plan/limits.ts';
 import { SimCluster } from './cluster.ts';
 import { missingReplicas, retryMs, wrongContainers } from './containers.ts';
-import { faults, readAtFullSpeed } from './faults.ts';
+import { cloneMachine, faults, readAtFullSpeed } from './faults.ts';
 import { leftovers } from './invariants.ts';
 import type { SimMachine } from './machine.ts';
 import { Violation } from './violation.ts';
@@ -30,6 +30,9 @@ const formMs = 3000;
 /** 5 to 35 s: often enough that many changes meet an earlier one half-way, and some do not. */
 const changeMs = [5000, 35_000] as const;
 
+/** One run in three has a copied machine. */
+const clonedRuns = 3;
+
 type Log = (line: string) => void;
 
 /**
@@ -48,8 +51,15 @@ export function runScenario({ seed, machineCount, minutes, log }: ScenarioOption
   if (early.length > 0) throw new Violation(`never formed: ${early.join('; ')}`);
   say(bringUp(cluster));
   const endMs = formMs + minutes * 60_000;
-  breakThings(cluster, endMs, say);
+  // In half of the runs with a copy nothing else goes wrong beside it: then it must be found out.
+  const isAlone = (): boolean => seed % (2 * clonedRuns) === 2 && cluster.clones().length > 0;
+  breakThings(cluster, endMs, isAlone, say);
   changeMembers(cluster, endMs, say);
+  // By the seed's number and not by chance: the runs without are what they were.
+  if (seed % clonedRuns === 2) {
+    const latestMs = Math.max(formMs, endMs - 40_000);
+    world.at(world.between(formMs, latestMs), () => say(cloneMachine(cluster)));
+  }
   const keepWorking = (): void => {
     work(cluster);
     if (world.nowMs < endMs) world.after(world.between(10, 800), keepWorking);
@@ -111,14 +121,15 @@ function randomise({ world, machines, network }: SimCluster): void {
   }
 }
 
-function breakThings(cluster: SimCluster, endMs: number, say: Log): void {
+function breakThings(cluster: SimCluster, endMs: number, rests: () => boolean, say: Log): void {
   const { world } = cluster;
   const names = Object.keys(faults);
   const isHostile = (name: string): boolean => name === 'hostileFrame' || name === 'forgedRecord';
   const breakSomething = (): void => {
     const name = world.pick(names) ?? '';
     // Bans last 10 s; none may outlast the healing.
-    if (!isHostile(name) || world.nowMs < endMs - 15_000) say(faults[name]?.(cluster) ?? '');
+    const mayBe = !isHostile(name) || world.nowMs < endMs - 15_000;
+    if (mayBe && !rests()) say(faults[name]?.(cluster) ?? '');
     const nextMs = world.between(500, 8000);
     if (world.nowMs + nextMs < endMs) world.after(nextMs, breakSomething);
   };
@@ -166,6 +177,7 @@ function heal(cluster: SimCluster): void {
   network.healAll();
   network.loss = 0;
   network.latencyMs = [0.3, 1.5];
+  for (const clone of cluster.clones()) cluster.endClone(clone);
   for (const machine of cluster.machines) {
     machine.wake();
     readAtFullSpeed(cluster, machine);

@@ -22,12 +22,14 @@ export type Command = { readonly id: number } & (
   | { readonly type: 'admit'; readonly publicKey: string; readonly wgPublicKey: string }
   | { readonly type: 'join'; readonly answer: JoinAnswer }
   | { readonly type: 'write'; readonly update: string }
+  | { readonly type: 'resolve' }
+  | { readonly type: 'count' }
 );
 
 /** What it tells. */
 export type Message =
   | { readonly type: 'ready' }
-  | { readonly type: 'done'; readonly id: number; readonly answer?: JoinAnswer }
+  | ({ readonly type: 'done'; readonly id: number } & Done)
   | { readonly type: 'update'; readonly update: string; readonly atMs: number }
   | {
       readonly type: 'state';
@@ -35,6 +37,14 @@ export type Message =
       readonly isAlive: boolean;
       readonly atMs: number;
     };
+
+/** What came of a command. */
+export interface Done {
+  /** Of `admit`. */
+  readonly answer?: JoinAnswer;
+  /** Of `count`: links that this process has lost so far. */
+  readonly lostLinkCount?: number;
+}
 
 const updateKey = 'op/bench/update';
 
@@ -96,26 +106,30 @@ async function run(dir: string, name: string): Promise<void> {
     memoryBytes: 1 << 30,
     versions: { agent: '0.1.0', engine: '28.0.0', protocol: 1, plan: 1 },
   };
-  const obey = async (command: Command): Promise<JoinAnswer | undefined> => {
+  const obey = async (command: Command): Promise<Done> => {
     switch (command.type) {
       case 'found':
         await replica.found({ ...facts, range: '10.210.0.0/16' });
-        return undefined;
+        return {};
       case 'admit':
-        return replica.admit(command);
+        return { answer: replica.admit(command) };
       case 'join':
         await replica.join(command.answer, facts);
-        return undefined;
+        return {};
       case 'write':
         await replica.write(updateKey, command.update);
-        return undefined;
+        return {};
+      case 'resolve':
+        // Only where it is asked for: the memory of the gossip alone is measured elsewhere.
+        await (await import('../disk/resolver.ts')).startResolver();
+        return {};
+      case 'count':
+        return { lostLinkCount: replica.gossipStatus().lostLinkCount };
     }
   };
   // Only the parent is at the other end of the channel.
   process.on('message', (command: Command) => {
-    void obey(command).then((answer) =>
-      tell({ type: 'done', id: command.id, ...(answer === undefined ? {} : { answer }) }),
-    );
+    void obey(command).then((done) => tell({ type: 'done', id: command.id, ...done }));
   });
   process.on('disconnect', () => process.exit(0));
   tell({ type: 'ready' });

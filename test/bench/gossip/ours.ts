@@ -5,11 +5,10 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Identity, loadIdentity } from '../../../agent/identity.ts';
-import type { JoinAnswer } from '../../../agent/replica.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
 import { projectDir } from '../../lab/paths.ts';
 import type { Cluster } from './cluster.ts';
-import type { Command, Message } from './gossip-process.ts';
+import type { Command, Done, Message } from './gossip-process.ts';
 import type { Namespace } from './namespace.ts';
 import { Sightings } from './sightings.ts';
 
@@ -17,6 +16,8 @@ import { Sightings } from './sightings.ts';
 const nodeFlags = createRequire(import.meta.url)(
   '../../../bin/agent-flags.cjs',
 ) as readonly string[];
+
+type Environment = Readonly<Record<string, string>>;
 
 type Asked = Command extends infer Each ? (Each extends unknown ? Omit<Each, 'id'> : never) : never;
 
@@ -28,30 +29,47 @@ export class OurCluster implements Cluster {
   readonly #dir: string;
   readonly #machines: ReadonlyMap<MachineId, number>;
   readonly #children: ChildProcess[] = [];
-  readonly #waiting = new Map<number, (answer: JoinAnswer | undefined) => void>();
+  readonly #waiting = new Map<number, (done: Done) => void>();
+  /** By machine: what its process gets besides our own environment. */
+  readonly #environments: readonly Environment[];
   #lastId = 0;
 
-  private constructor(namespace: Namespace, dir: string, identities: readonly Identity[]) {
+  private constructor(
+    namespace: Namespace,
+    dir: string,
+    identities: readonly Identity[],
+    environments: readonly Environment[],
+  ) {
     this.size = identities.length;
     this.sightings = new Sightings(this.size);
     this.#namespace = namespace;
     this.#dir = dir;
+    this.#environments = environments;
     this.#machines = new Map(identities.map(({ machine }, index) => [machine, index]));
   }
 
-  /** Forms a cluster; resolves when everybody sees everybody. @param dir a folder for its files */
-  static async form(namespace: Namespace, dir: string, size: number): Promise<OurCluster> {
+  /**
+   * Forms a cluster; resolves when everybody sees everybody.
+   * @param dir a folder for its files
+   * @param environments of the first machines' processes, where they differ from ours
+   */
+  static async form(
+    namespace: Namespace,
+    dir: string,
+    size: number,
+    environments: readonly Environment[] = [],
+  ): Promise<OurCluster> {
     const dirs = Array.from({ length: size }, (_, index) => join(dir, `m${index}`));
     const identities = await Promise.all(dirs.map((each) => loadIdentity(each)));
     await namespace.addAddresses(identities.map(({ meshIp }) => `${meshIp}/128`));
     await buildProgram(dir);
-    const cluster = new OurCluster(namespace, dir, identities);
+    const cluster = new OurCluster(namespace, dir, identities, environments);
     try {
       await Promise.all(identities.map((_, index) => cluster.#start(index)));
       await cluster.#ask(0, { type: 'found' });
       for (const [index, { publicKey, wgPublicKey }] of identities.entries()) {
         if (index === 0) continue;
-        const answer = await cluster.#ask(0, { type: 'admit', publicKey, wgPublicKey });
+        const { answer } = await cluster.#ask(0, { type: 'admit', publicKey, wgPublicKey });
         if (answer === undefined) throw new Error('no answer to a join');
         await cluster.#ask(index, { type: 'join', answer });
       }
@@ -74,6 +92,26 @@ export class OurCluster implements Cluster {
     // not counted.
     await this.sightings.everyoneSaw(update, writer);
     return { update, startMs: this.sightings.firstSight(update, writer) };
+  }
+
+  /** Writes a record that all have to keep. @returns milliseconds until it was safe at its author */
+  async write(writer: number): Promise<number> {
+    const startMs = performance.now();
+    await this.#ask(writer, { type: 'write', update: `w${++this.#lastId}` });
+    return performance.now() - startMs;
+  }
+
+  /** Starts the agent's resolver in the process of a machine, on the loopback of the namespace. */
+  async startResolver(machine: number): Promise<void> {
+    await this.#ask(machine, { type: 'resolve' });
+  }
+
+  /** Links that the machines have lost, all together: each end counts. */
+  async lostLinkCount(): Promise<number> {
+    const all = await Promise.all(
+      this.#children.map((_, index) => this.#ask(index, { type: 'count' })),
+    );
+    return all.reduce((total, { lostLinkCount = 0 }) => total + lostLinkCount, 0);
   }
 
   restart(machine: number): Promise<void> {
@@ -101,6 +139,7 @@ export class OurCluster implements Cluster {
     const isChatty = process.env['TSC_COMPOSE_SHOW_LOGS'] !== undefined;
     const child = spawn(command, words, {
       stdio: ['ignore', 'ignore', isChatty ? 'inherit' : 'ignore', 'ipc'],
+      env: { ...process.env, ...this.#environments[index] },
     });
     this.#children[index] = child;
     await new Promise<void>((resolve, reject) => {
@@ -121,12 +160,12 @@ export class OurCluster implements Cluster {
       if (subject === undefined) return;
       this.sightings.sawState(observer, subject, message.isAlive, message.atMs);
     } else if (message.type === 'done') {
-      this.#waiting.get(message.id)?.(message.answer);
+      this.#waiting.get(message.id)?.(message);
       this.#waiting.delete(message.id);
     }
   }
 
-  #ask(machine: number, asked: Asked): Promise<JoinAnswer | undefined> {
+  #ask(machine: number, asked: Asked): Promise<Done> {
     const id = ++this.#lastId;
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);

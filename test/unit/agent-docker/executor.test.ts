@@ -47,6 +47,8 @@ beforeEach(() => {
       setStarting: (id, is) => void observed.push(`starting ${nameOf(id)} ${is}`),
     },
     replica,
+    barrier: async ({ key }) =>
+      void observed.push(`barrier ${nameOf(key.split('/').at(-1) ?? '')}`),
     view: () => aView(services),
     files: new ContainerFiles(dataDir),
     copies: { path: async (hash) => join(dataDir, 'copies', hash) },
@@ -239,6 +241,13 @@ describe('actions on containers', () => {
     await carryOut(action('drain', 'x', { containerId: id }));
     expect(observed).toEqual(['draining shop-web-1 true', 'refresh shop-web-1']);
     expect(engine.calls).toEqual([]);
+  });
+
+  test('drain has ended when every machine acts on the record that says so', async () => {
+    const { id } = engine.add('shop-web-1', ownLabels);
+    replica.observe(`c/${self}/${id}`, { draining: true });
+    await carryOut(action('drain', 'x', { containerId: id }));
+    expect(observed.at(-1)).toBe('barrier shop-web-1');
   });
 
   test('start counts the restart and ends draining once it runs', async () => {

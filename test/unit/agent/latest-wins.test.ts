@@ -104,3 +104,38 @@ test('runs that take long are followed by longer rests, after the first few', as
   // Without rests it would be 16; a busy machine makes them fewer, never more.
   expect(runCount).toBeLessThanOrEqual(8);
 });
+
+test('whoever waits is told when what was set last, or something newer, has been tried', async () => {
+  const gates = [gate(), gate()];
+  let count = 0;
+  const runner = new LatestWins<number>(
+    'test',
+    async () => {
+      await gates[count++]?.wait;
+    },
+    collectLog().log,
+  );
+  expect(await runner.whenApplied()).toBe(true);
+  const told: string[] = [];
+  runner.set(1);
+  void runner.whenApplied().then(() => told.push('first'));
+  runner.set(2);
+  void runner.whenApplied().then(() => told.push('second'));
+  gates[0]?.open();
+  await expect.poll(() => told).toEqual(['first']);
+  gates[1]?.open();
+  await expect.poll(() => told).toEqual(['first', 'second']);
+  expect(await runner.whenApplied()).toBe(true);
+});
+
+test('whoever waits is told of a failure, and of the end', async () => {
+  const runner = new LatestWins<number>(
+    'test',
+    () => Promise.reject(new Error('no')),
+    collectLog().log,
+  );
+  runner.set(1);
+  expect(await runner.whenApplied()).toBe(false);
+  await runner.stop();
+  expect(await runner.whenApplied()).toBe(false);
+});

@@ -182,7 +182,7 @@ describe('up', () => {
       reference: 'busybox',
       ids: { 'linux/amd64': 'sha256:b' },
     });
-    expect(replica.asked).toEqual([2]);
+    expect(replica.asked).toEqual([2, 2]);
   });
 
   test('alone waits for no copy', async () => {

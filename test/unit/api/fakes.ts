@@ -168,6 +168,7 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
           return aVolumeAnswer;
         },
       }),
+      applied: async () => true,
       machineFacts: {
         isHere: async ({ folder }) => ({ isHere: !folder.endsWith('elsewhere') }),
         read: async (paths) => ({ existing: paths, freeDiskBytes: 1, freeMemoryBytes: 1 }),

@@ -65,6 +65,14 @@ describe('the boot guard', () => {
     expect(guards.active({ ...calm, monotonicMs: bootAloneMs + 1 })).toEqual([]);
   });
 
+  test('holds for ten seconds more where links were there until a moment ago', () => {
+    const guards = new Guards(0, 0);
+    const alone = { ...calm, linkCount: 0, memberCount: 2 };
+    expect(guards.active({ ...calm, monotonicMs: bootAloneMs - 1 })).toEqual(['booting']);
+    expect(guards.active({ ...alone, monotonicMs: bootAloneMs + 1 })).toEqual(['booting']);
+    expect(guards.active({ ...alone, monotonicMs: 2 * bootAloneMs })).toEqual([]);
+  });
+
   test('does not hold for ever in a cluster that is never equal', () => {
     expect(new Guards(0, 0).active({ ...calm, monotonicMs: maxBootMs })).toEqual([]);
   });

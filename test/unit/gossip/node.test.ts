@@ -4,6 +4,7 @@ import { fingerprintBytes } from '../../../src/gossip/content-hash.ts';
 import { decodeFrame, encodeFrame } from '../../../src/gossip/frame.ts';
 import {
   adoptOwnMs,
+  hostileBanMs,
   maxBodyBytes,
   maxOriginRecordCount,
   tombstoneLifeMs,
@@ -192,6 +193,17 @@ describe('hostile peers', () => {
     expect(b.node?.linkedMachines()).toContain(a.machine);
   });
 
+  test('who was banned does not come back before it may, again and again', () => {
+    const cluster = formed(3);
+    const [a, b] = pair(cluster);
+    const link = cluster.network.linksOf(a).find(({ peer }) => peer === b)?.link ?? 0;
+    const before = cluster.network.madeCount;
+    cluster.network.send(a, link, Uint8Array.from([0xc1]));
+    cluster.world.runUntil(cluster.world.nowMs + hostileBanMs);
+    // Twice a second at most, where each try ended within milliseconds.
+    expect(cluster.network.madeCount - before).toBeLessThanOrEqual(25);
+  });
+
   test('frames for links that are unknown or over are ignored', () => {
     const [a] = pair(formed(2));
     expect(() => a.node?.receive(999, Uint8Array.from([1]))).not.toThrow();
@@ -213,6 +225,17 @@ describe('hostile peers', () => {
       type: 'want',
       keys: [],
     });
+  });
+});
+
+describe('start', () => {
+  test('the guards of a machine that starts hold before anything else runs', () => {
+    const cluster = formed(3);
+    const [, b] = pair(cluster);
+    b.killProcess();
+    cluster.world.runUntil(cluster.world.nowMs + 1000);
+    b.start();
+    expect(b.node?.guards()).toEqual(['isolated', 'booting']);
   });
 });
 
