@@ -2,7 +2,7 @@
  * Carries out actions on this machine. It decides nothing: what to do is `plan`'s, and a plan that
  * has changed replaces whatever had not begun. Invariants:
  *
- * 1. Two actions with one subject never run at the same time, and never more than `parallelCount`.
+ * 1. Two actions with one subject never run at the same time, and never too many at all: action-queue.ts.
  * 2. An action is over only when the record of its container says so: the next plan sees its effect.
  * 3. A failure is caught, logged and, for `run`, written as a `fail/` record; the same action is not
  *    tried again before its back-off is over, and then only if it is still planned.
@@ -20,6 +20,7 @@ import type { Replica } from '../src/model/replica.ts';
 import type { View } from '../src/model/view.ts';
 import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
 import { isFailure } from '../src/view/record-checks.ts';
+import { ActionQueue } from './action-queue.ts';
 import type { RecordVersion } from './applied.ts';
 import { preStopIn, runHooks } from './container-hooks.ts';
 import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
@@ -36,11 +37,6 @@ import { type ContainerKey, keyOfLabels } from './files.ts';
 import type { Log } from './log.ts';
 import type { Observer } from './observer.ts';
 
-/** 8 at once: starting containers is mostly waiting for the kernel and for pulls. */
-const parallelCount = 8;
-/** 1 s, doubling to 30 s: how long a failed action rests. */
-const firstBackOffMs = 1_000;
-const lastBackOffMs = 30_000;
 /** 10 lines: what fits on the screen beside the reason. */
 const lastLineCount = 10;
 
@@ -57,11 +53,6 @@ export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log'
   readonly log: Log;
 }
 
-interface BackOff {
-  readonly delayMs: number;
-  readonly untilMs: number;
-}
-
 /** One function per action; a new action does not compile until it is here. */
 type Executors = {
   readonly [Name in ActionName]: (given: ActionArguments[Name], why: string) => Promise<void>;
@@ -71,12 +62,10 @@ export class Executor {
   readonly #components: ExecutorComponents;
   readonly #cluster: ClusterId;
   readonly #log: Log;
-  readonly #running = new Map<string, Action>();
-  readonly #backOffs = new Map<string, BackOff>();
+  readonly #queue: ActionQueue;
   readonly #listeners = new Set<() => void>();
   /** Folders of containers that are being made: not garbage although nothing has them yet. */
   readonly #beingMade = new Map<string, ContainerKey>();
-  #waiting: readonly Action[] = [];
   #wake: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -84,17 +73,18 @@ export class Executor {
     this.#components = components;
     this.#cluster = options.cluster;
     this.#log = components.log.part('executor');
+    this.#queue = new ActionQueue(components.now);
   }
 
   /** Takes a plan: begins what may begin now; what waited from an earlier plan is forgotten. */
   execute(actions: readonly Action[]): void {
-    this.#waiting = actions;
+    this.#queue.set(actions);
     this.#startNext();
   }
 
   /** Subjects of the actions that run now. */
   inFlight(): ReadonlySet<string> {
-    return new Set(this.#running.keys());
+    return this.#queue.inFlight();
   }
 
   /**
@@ -109,9 +99,9 @@ export class Executor {
   /** Begins nothing more; resolves when what runs has ended. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    this.#waiting = [];
+    this.#queue.set([]);
     clearTimeout(this.#wake);
-    while (this.#running.size > 0) {
+    while (this.#queue.runningCount > 0) {
       await new Promise<void>((resolve) => {
         const off = this.onDone(() => {
           off();
@@ -122,24 +112,11 @@ export class Executor {
   }
 
   #startNext(): void {
-    const later: Action[] = [];
-    for (const action of this.#waiting) {
-      const mayStart =
-        !this.#isStopped &&
-        this.#running.size < parallelCount &&
-        !this.#running.has(action.subject) &&
-        // Order within a subject is kept: the second waits for the first.
-        !later.some((earlier) => earlier.subject === action.subject) &&
-        !this.#rests(action);
-      if (mayStart) this.#begin(action);
-      else later.push(action);
-    }
-    this.#waiting = later;
+    if (!this.#isStopped) for (const action of this.#queue.begin()) this.#begin(action);
     this.#wakeLater();
   }
 
   #begin(action: Action): void {
-    this.#running.set(action.subject, action);
     const { name, subject, reason } = action;
     this.#log.info(name, { subject, reason });
     const startedMs = this.#components.now();
@@ -147,17 +124,16 @@ export class Executor {
     this.#carryOut(action)
       .then(
         () => {
-          this.#backOffs.delete(backOffKey(action));
+          this.#queue.ended(action, false);
           const tookMs = this.#components.now() - startedMs;
           this.#log.debug('done', { action: name, subject, tookMs });
         },
         (error: unknown) => {
+          this.#queue.ended(action, true);
           this.#log.warn('failed', { action: name, subject, error });
-          this.#backOff(action);
         },
       )
       .finally(() => {
-        this.#running.delete(subject);
         this.#startNext();
         this.#tellListeners();
       });
@@ -446,45 +422,18 @@ export class Executor {
     await files.collect([...keys, ...beingMade, ...this.#beingMade.values()]);
   }
 
-  #rests(action: Action): boolean {
-    const backOff = this.#backOffs.get(backOffKey(action));
-    return backOff !== undefined && backOff.untilMs > this.#components.now();
-  }
-
-  #backOff(action: Action): void {
-    const key = backOffKey(action);
-    const before = this.#backOffs.get(key);
-    const delayMs = Math.min((before?.delayMs ?? firstBackOffMs / 2) * 2, lastBackOffMs);
-    this.#backOffs.set(key, { delayMs, untilMs: this.#components.now() + delayMs });
-    this.#forgetOldBackOffs();
-  }
-
-  /** Keeps the map small: an action that has not failed for long starts afresh. */
-  #forgetOldBackOffs(): void {
-    const oldMs = this.#components.now() - 2 * lastBackOffMs;
-    for (const [key, { untilMs }] of this.#backOffs) {
-      if (untilMs < oldMs) this.#backOffs.delete(key);
-    }
-  }
-
   /** Wakes up when the first resting action may be tried again. */
   #wakeLater(): void {
     clearTimeout(this.#wake);
-    const nowMs = this.#components.now();
-    const ends = this.#waiting
-      .map((action) => this.#backOffs.get(backOffKey(action))?.untilMs ?? 0)
-      .filter((untilMs) => untilMs > nowMs);
-    if (ends.length === 0 || this.#isStopped) return;
-    this.#wake = setTimeout(() => this.#tellListeners(), Math.min(...ends) - nowMs);
+    const atMs = this.#queue.wakeAtMs();
+    if (atMs === undefined || this.#isStopped) return;
+    const delayMs = Math.max(0, atMs - this.#components.now());
+    this.#wake = setTimeout(() => this.#tellListeners(), delayMs);
   }
 
   #tellListeners(): void {
     for (const listener of this.#listeners) listener();
   }
-}
-
-function backOffKey({ name, subject, arguments: given }: Action): string {
-  return JSON.stringify([name, subject, given]);
 }
 
 /** The `stop_grace_period` that the container was made with; dockerode's types do not know it. */

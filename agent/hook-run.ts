@@ -1,9 +1,7 @@
 /**
  * Runs `x-pre_deploy` of a service once: a container of the service's new image, with its data and
- * networks, whose exit code decides about the rollout. The order of the steps is what keeps it from
- * running twice: the container is made, the record `started` is durable, then it is started. After a
- * crash in between, a container that never ran is started, one that runs is waited for, one that has
- * ended is read; and one that has gone has failed, because nobody can say what it did.
+ * networks, whose exit code decides about the rollout. It carries out what src/plan/hook-steps.ts
+ * says, in whose order lies that a hook never runs twice.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
@@ -12,6 +10,7 @@ import { composeLabel, label } from '../src/model/names.ts';
 import { type HookRecord, recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { MachineView, ServiceView } from '../src/model/view.ts';
+import { type HookFacts, nextHookStep } from '../src/plan/hook-steps.ts';
 import { hookSpec, preDeployOf } from '../src/view/pre-deploy.ts';
 import {
   type ContainerOrder,
@@ -58,103 +57,89 @@ export async function runHookOnce(
   components: HookComponents,
   order: HookOrder,
 ): Promise<HookRecord | undefined> {
-  const { engine, replica, now } = components;
+  const { engine, replica, refresh, isCurrent, now } = components;
   const { service, run } = order;
   const key = recordKey.hook(service.project, service.name);
-  const before = replica.get(key)?.value as HookRecord | null | undefined;
-  const started = before?.run === run && before.machine === replica.self ? before : undefined;
+  const timeoutMs = preDeployOf(service.name, service.spec)?.timeoutMs ?? 0;
   let found = await findContainer(components, order);
-  if (found === undefined && started !== undefined) {
-    return write(components, key, ended(started, now(), { why: lostText }));
-  }
-  if (found === undefined) {
-    const name = `${service.project}-${service.name}-${hookSlot}-${run.slice(0, 8)}`;
-    const body = await containerBody(components, containerOrder(order), {
-      name,
-      inheritedVolumes: {},
+  for (;;) {
+    // Written by this agent, or an earlier run of it, in this shape.
+    const record = (replica.get(key)?.value ?? undefined) as HookRecord | undefined;
+    const container = found && stateOf(found);
+    const step = nextHookStep({
+      run,
+      self: replica.self,
+      nowMs: now(),
+      timeoutMs,
+      record,
+      container,
     });
-    const id = await engine.createContainer({
-      ...body,
-      Labels: { ...body.Labels, [label.hook]: run, [composeLabel.oneOff]: 'True' },
-    });
-    found = await engine.inspect(id);
-    if (found === undefined) return undefined;
+    switch (step.type) {
+      case 'create':
+        found = await create(components, order);
+        if (found === undefined) return undefined;
+        break;
+      case 'write':
+        await replica.write(key, step.record);
+        break;
+      case 'start':
+        await engine.start(step.containerId);
+        await refresh(step.containerId);
+        found = await engine.inspect(step.containerId);
+        break;
+      case 'wait':
+        if (!isCurrent()) return undefined;
+        await sleep(pollMs);
+        found = await engine.inspect(step.containerId);
+        break;
+      case 'stop':
+        await engine.stop(step.record.containerId, 0);
+        return end(components, key, step.record);
+      case 'end':
+        return end(components, key, step.record);
+    }
   }
-  const record: HookRecord = started ?? {
-    run,
-    machine: replica.self,
-    state: 'started',
-    containerId: found.Id,
-    startedMs: now(),
-    endedMs: 0,
-    exitCode: null,
-    why: '',
-    lastLines: [],
-  };
-  if (started === undefined) await replica.write(key, record);
-  if (never.test(found.State.StartedAt)) await engine.start(found.Id);
-  await components.refresh(found.Id);
-  const end = await untilEnd(components, order, record);
-  if (end === undefined) return undefined;
-  const lastLines = await engine.logs(record.containerId, lastLineCount);
-  const result = await write(components, key, ended(record, now(), { ...end, lastLines }));
-  // One that failed stays for its logs until the next run, or the end of the project.
-  if (result.state === 'done') await engine.remove(record.containerId);
-  await components.refresh(record.containerId);
-  return result;
 }
 
-const lostText = 'it was started and its container has gone: nobody can say how it ended';
-
-interface End {
-  readonly why?: string;
-  readonly exitCode?: number;
-  readonly lastLines?: readonly string[];
+/** Makes its container, which is started only when the record is safe. */
+async function create(
+  components: HookComponents,
+  order: HookOrder,
+): Promise<Docker.ContainerInspectInfo | undefined> {
+  const { service, run } = order;
+  const name = `${service.project}-${service.name}-${hookSlot}-${run.slice(0, 8)}`;
+  const body = await containerBody(components, containerOrder(order), {
+    name,
+    inheritedVolumes: {},
+  });
+  const id = await components.engine.createContainer({
+    ...body,
+    Labels: { ...body.Labels, [label.hook]: run, [composeLabel.oneOff]: 'True' },
+  });
+  return components.engine.inspect(id);
 }
 
-function ended(record: HookRecord, endedMs: number, end: End): HookRecord {
-  const { exitCode, lastLines = [] } = end;
-  const why = end.why ?? (exitCode === 0 ? '' : `it exited with code ${exitCode ?? 'unknown'}`);
-  return {
-    ...record,
-    state: why === '' ? 'done' : 'failed',
-    endedMs,
-    exitCode: exitCode ?? null,
-    why,
-    lastLines,
-  };
+function stateOf({ Id, State }: Docker.ContainerInspectInfo): HookFacts['container'] {
+  const hasEnded = !State.Running;
+  const state = hasEnded ? (never.test(State.StartedAt) ? 'never started' : 'ended') : 'running';
+  return { id: Id, state, exitCode: State.ExitCode };
 }
 
-/** A run that was replaced meanwhile says nothing any more. */
-async function write(
-  { replica, isCurrent }: HookComponents,
+/** Writes how it ended; a run that was replaced meanwhile says nothing any more. */
+async function end(
+  { engine, replica, isCurrent }: HookComponents,
   key: string,
   record: HookRecord,
-): Promise<HookRecord> {
-  if (isCurrent()) await replica.write(key, record);
-  return record;
-}
-
-/** Waits for the container's end, its time-out, or the end of the interest in it. */
-async function untilEnd(
-  { engine, isCurrent, now }: HookComponents,
-  { service }: HookOrder,
-  { containerId, startedMs }: HookRecord,
-): Promise<End | undefined> {
-  const timeoutMs = preDeployOf(service.name, service.spec)?.timeoutMs ?? 0;
-  for (;;) {
-    if (!isCurrent()) return undefined;
-    const found = await engine.inspect(containerId);
-    if (found === undefined) return { why: lostText };
-    if (!found.State.Running && !never.test(found.State.StartedAt)) {
-      return { exitCode: found.State.ExitCode };
-    }
-    if (now() >= startedMs + timeoutMs) {
-      await engine.stop(containerId, 0);
-      return { why: `it did not end within ${timeoutMs / 1000} s` };
-    }
-    await sleep(pollMs);
-  }
+): Promise<HookRecord | undefined> {
+  if (!isCurrent()) return undefined;
+  const { containerId } = record;
+  const isLeft = (await engine.inspect(containerId)) !== undefined;
+  const lastLines = isLeft ? await engine.logs(containerId, lastLineCount) : [];
+  const result = { ...record, lastLines };
+  await replica.write(key, result);
+  // It stays until the rollout is over (src/plan/pre-deploy.ts): a record may be overruled, and then
+  // the container is what shows that it has run.
+  return result;
 }
 
 async function findContainer(

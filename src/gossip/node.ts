@@ -11,7 +11,7 @@
  */
 import { assert } from '../lib/assert.ts';
 import { TscError } from '../lib/errors.ts';
-import { hlcFromMs, nextHlc } from '../lib/hlc.ts';
+import { hlcFromMs, hlcToMs, nextHlc } from '../lib/hlc.ts';
 import type { ClusterId, Hlc, MachineId } from '../model/ids.ts';
 import { type ReplicatedRecord, recordKey, recordKind } from '../model/record.ts';
 import type { Guard, Liveness } from '../model/view.ts';
@@ -256,7 +256,8 @@ export class GossipNode {
     this.#lastHlc = hlc;
     const record = signRecord(membership.cluster, this.#signer, { key, hlc, schema, body });
     if (recordKind(key) === 'm' || recordKind(key) === 'x') {
-      const verdict = membership.accept(record, nowMs);
+      // Its time is as late as what was written before, wherever the clock was set back to since.
+      const verdict = membership.accept(record, Math.max(nowMs, hlcToMs(hlc)));
       assert(verdict === 'accepted', `own record ${key} is ${verdict}`);
     } else {
       this.map.merge(record);

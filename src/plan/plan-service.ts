@@ -96,8 +96,9 @@ function removeSurplus(
       other.slot === copy.slot &&
       other.machine === owner &&
       isInTraffic(view, other.machine) &&
-      other.hash === service.hash &&
-      (isDone(service, other) || (other.ready && !other.draining)),
+      // While an update has stopped, nobody may have the new definition: of two older copies one goes.
+      (other.hash === service.hash || copy.hash !== service.hash) &&
+      isServing(service, other),
   );
   if (kept === undefined) {
     const isAwaited = mustLeaveFirst(service) && canArrive(view, owner);
@@ -255,14 +256,19 @@ function replace(
   old: readonly ContainerView[],
   resting?: ContainerView,
 ): void {
-  const { service, steps } = input;
+  const { view, service, steps } = input;
   const place = { project: service.project, service: service.name, slot };
+  const serving = old.filter((copy) => copy.ready && !copy.draining).sort(compareCopies);
+  // Several changes that came quickly may have left one each; the slot needs only one.
+  for (const copy of isOutdated(view) ? [] : serving.slice(1)) {
+    retireStep(steps, service, copy, 'is a second copy of the slot');
+  }
   const wait = startWait(input, slot);
   if (wait !== undefined) {
     steps.wait(place, wait);
     return;
   }
-  const isServed = old.some((copy) => copy.ready && !copy.draining);
+  const isServed = serving.length > 0;
   // What serves nobody costs nothing to replace, so it needs no turn: it may be what is broken.
   if (isServed) {
     // What an earlier change left behind broken goes first.

@@ -5,6 +5,7 @@
  * lost after the start may have done half of it, and only the user knows whether it may be repeated
  * (`up --retry-hook`).
  */
+import { hlcToMs } from '../lib/hlc.ts';
 import type { ContainerView, ProjectView, ServiceView, View } from '../model/view.ts';
 import { removeStep } from './leave.ts';
 import { type Steps, subject } from './steps.ts';
@@ -12,6 +13,8 @@ import { type Steps, subject } from './steps.ts';
 /** Why the rollout waits for its hook; undefined when it has none, or the hook has ended well. */
 export function hookWait(view: View, service: ServiceView): string | undefined {
   const { hook } = service;
+  // It has ended well, even where the record of another run has replaced its own since.
+  if (service.verdict?.result === 'good') return undefined;
   // After a rollback it is of another rollout: what is in force again had its hook when it was new.
   if (hook === undefined || hook.run !== service.rollout) return undefined;
   const name = view.machines.get(hook.machine)?.name ?? hook.machine;
@@ -49,7 +52,13 @@ export function planHook(
   });
 }
 
-/** Containers of hooks that are over: of earlier runs, of services and projects that are gone. */
+/**
+ * Containers of hooks that are over: of earlier runs, of services and projects that are gone, and of
+ * rollouts that were judged. Until then one that has done its work stays: the record of a run that
+ * was under way on the other side of a partition may replace its own, and a hook that left no trace
+ * would be run again. One that failed stays for its log. A change that is older than a container
+ * says nothing about it: a machine that got an old disk back does not know for what it was made.
+ */
 export function removeOldHooks(
   steps: Steps,
   view: View,
@@ -59,7 +68,15 @@ export function removeOldHooks(
   for (const container of hookContainers) {
     if (container.project !== project.name || container.machine !== view.self) continue;
     const service = project.services.get(container.service);
-    const isKept = service?.hook?.run === container.hook;
-    if (!isKept) removeStep(steps, container, 0, 'its hook is over');
+    const isOfThis = service !== undefined && service.hook?.run === container.hook;
+    const isEarlier = container.createdMs < hlcToMs(project.pointerHlc);
+    if (isOfThis ? isOver(service) : isEarlier) {
+      removeStep(steps, container, 0, 'its hook is over');
+    }
   }
+}
+
+/** Nothing will ask again whether it has run. */
+function isOver({ hook, verdict }: ServiceView): boolean {
+  return verdict?.result === 'good' && hook?.state?.state !== 'failed';
 }

@@ -103,11 +103,14 @@ export function hasSpareReplica(rollout: Rollout): boolean {
   const servedCount = [...slots].filter(
     ([slot, machine]) => machine !== undefined && isInTraffic(view, machine) && !givenUp.has(slot),
   ).length;
-  // What has completed is missed by nobody, so it counts like what is ready.
+  const wanted = new Set([...slots].map(([slot]) => slot));
+  // What has completed is missed by nobody, so it counts like what is ready; what is too many is
+  // about to go, and counts for nothing.
   const readyCount = containersOf(rollout).filter(
     (container) =>
-      isDone(service, container) ||
-      (container.ready && !container.draining && isInTraffic(view, container.machine)),
+      wanted.has(container.slot) &&
+      (isDone(service, container) ||
+        (container.ready && !container.draining && isInTraffic(view, container.machine))),
   ).length;
   if (isStartFirst(service)) return readyCount >= servedCount;
   return readyCount > servedCount - policyOf(view, service).parallelism;

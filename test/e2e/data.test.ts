@@ -202,11 +202,13 @@ volumes: { state: {} }
         '1 stops soon',
         '2 started by 7',
       ]);
-      // The same file again runs nothing, and no container of a hook is left.
+      // The same file again runs nothing, and once the rollout is judged no container of a hook is left.
       expect(await up()).toSucceed();
       expect(await log()).toHaveLength(5);
-      const names = (await cluster.containers('hooks')).map((c) => c.name);
-      expect(names.filter((name) => name.includes('pre_deploy'))).toEqual([]);
+      await until('the containers of the hooks are gone', 60_000, async () => {
+        const names = (await cluster.containers('hooks')).map((c) => c.name);
+        return !names.some((name) => name.includes('pre_deploy'));
+      });
     });
 
     test('a hook that fails stops the deploy, and replaces nothing', async () => {

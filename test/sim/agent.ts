@@ -3,31 +3,49 @@
  * builds the view, plans, carries out. View and plan are the shipping ones; only their timing is
  * coarser, so that ten minutes of thirty machines can be simulated in seconds.
  */
+import { readLinks } from '../../src/gossip/liveness.ts';
 import type { GossipNode } from '../../src/gossip/node.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
 import type { Action } from '../../src/model/action.ts';
-import { recordKey, recordKind } from '../../src/model/record.ts';
+import { type ReplicatedRecord, recordKind } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
 import { plan } from '../../src/plan/plan.ts';
-import { isReady } from '../../src/plan/readiness.ts';
+import type { LocalState } from '../../src/plan/steps.ts';
 import { type BuiltView, buildView } from '../../src/view/build-view.ts';
-import { lastingName } from '../../src/view/service-spec.ts';
-import { recordOf, type SimContainer, type SimEngine } from './engine.ts';
+import type { SimEngine } from './engine.ts';
+import { SimExecutor } from './executor.ts';
+import type { Work } from './fiber.ts';
+import { SimObserver } from './observer.ts';
 
 /** 400 ms: events within it become one evaluation. */
 const evaluateMs = 400;
-/** How long the engine takes to bring a container up, and to take it away. */
-const runMs = 300;
-const removeMs = 150;
+/** 300 ms from one evaluation to the next, at least: where much goes on the agent rests, too. */
+const leastRestMs = 300;
+/** 30 s, as agent/evaluate.ts: without any event, too. */
+const idleMs = 30_000;
 
 /** Kinds that change what there is to do. */
-const plannedKinds: ReadonlySet<string> = new Set(['app', 'rev', 'op', 'c', 'm', 'mo', 'x']);
+const plannedKinds: ReadonlySet<string> = new Set([
+  'app',
+  'rev',
+  'op',
+  'c',
+  'm',
+  'mo',
+  'x',
+  'verdict',
+  'done',
+  'hook',
+  'claim',
+]);
 
 /** What the simulated machine lends to its agent. */
 export interface AgentHost {
   readonly name: string;
   readonly engine: SimEngine;
+  readonly disk: { readonly flushMs: number };
   now(): number;
+  monotonic(): number;
   /** Wall clock of the last boot. */
   readonly bootedAtMs: number;
   schedule(delayMs: number, run: () => void): () => void;
@@ -39,24 +57,73 @@ export type OnAction = (view: View, action: Action) => void;
 export class SimAgent {
   readonly #host: AgentHost;
   readonly #node: GossipNode;
-  readonly #onAction: OnAction;
-  readonly #inFlight = new Set<string>();
+  readonly #observer: SimObserver;
+  readonly #executor: SimExecutor;
+  /** Of the last evaluation. */
+  #view: BuiltView | undefined;
   readonly #drainingSinceMs = new Map<string, number>();
+  /** Keys of the link lists of machines that cannot act. */
+  readonly #unable = new Set<string>();
+  #isAble = true;
   #isDue = false;
+  #evaluatedMs = Number.NEGATIVE_INFINITY;
   #cancelWake: (() => void) | undefined;
 
   constructor(host: AgentHost, node: GossipNode, onAction: OnAction) {
     this.#host = host;
     this.#node = node;
-    this.#onAction = onAction;
+    const common = {
+      self: node.self,
+      engine: host.engine,
+      records: node.map,
+      view: () => (this.#view ??= this.view()),
+      observe: (key: string, value: unknown) => this.#observe(key, value),
+      now: () => host.now(),
+      monotonic: () => host.monotonic(),
+      schedule: (delayMs: number, run: () => void) => host.schedule(delayMs, run),
+    };
+    this.#observer = new SimObserver({ ...common, onChange: () => this.#engineChanged() });
+    this.#executor = new SimExecutor({
+      ...common,
+      machineName: host.name,
+      observer: this.#observer,
+      write: (key, value) => this.#write(key, value),
+      onBegin: (action) => {
+        if (this.#view !== undefined) onAction(this.#view, action);
+      },
+      onDone: () => this.#dirty(0),
+    });
+    this.#observer.start();
     this.#dirty(0);
   }
 
   /** Records changed. */
   delivered(keys: Iterable<string>): void {
+    const own = `c/${this.#node.self}/`;
+    let isPlanned = false;
     for (const key of keys) {
-      if (plannedKinds.has(recordKind(key))) return this.#dirty(evaluateMs);
+      // The owner alone corrects its own keys: another holder of its identity may have written it.
+      if (key.startsWith(own)) this.#observer.noteEvent(key.slice(own.length));
+      isPlanned ||= this.#isPlanned(key);
     }
+    if (isPlanned) this.#dirty(evaluateMs);
+  }
+
+  #isPlanned(key: string): boolean {
+    const kind = recordKind(key);
+    if (kind === 'links') return this.#hasAbleChanged(key);
+    // Most of them are there to give the gossip something to do: see work.ts.
+    if (kind === 'fail') return this.#node.map.record(`app/${key.split('/')[2]}`) !== undefined;
+    return plannedKinds.has(kind);
+  }
+
+  /** Links come and go; what is planned changes only with who can act. */
+  #hasAbleChanged(key: string): boolean {
+    const isAble = readLinks(this.#node.map.get(key)?.value)?.able !== false;
+    if (isAble !== this.#unable.has(key)) return false;
+    if (isAble) this.#unable.delete(key);
+    else this.#unable.add(key);
+    return true;
   }
 
   livenessChanged(): void {
@@ -71,168 +138,87 @@ export class SimAgent {
     return buildView(map, { self, cluster, nowMs: this.#host.now(), liveness, guards });
   }
 
+  #engineChanged(): void {
+    const isAble = this.#observer.isUp;
+    if (isAble !== this.#isAble) this.#node.setAble(isAble);
+    this.#isAble = isAble;
+    this.#dirty(0);
+  }
+
   #dirty(delayMs: number): void {
     if (this.#isDue) return;
     this.#isDue = true;
-    this.#host.schedule(delayMs, () => {
+    const restMs = this.#evaluatedMs + leastRestMs - this.#host.monotonic();
+    this.#host.schedule(Math.max(delayMs, restMs), () => {
       this.#isDue = false;
+      this.#evaluatedMs = this.#host.monotonic();
       this.#evaluate();
     });
   }
 
   #evaluate(): void {
     if (!this.#node.isMember(this.#node.self)) return;
-    this.#observe();
     const view = this.view();
+    this.#view = view;
     const isIdle = view?.projects.size === 0 && this.#host.engine.containers.size === 0;
     if (view === undefined || isIdle) return;
-    // As agent/cluster-parts.ts does: with a second holder of the identity nothing is planned.
-    if (view.guards.includes('duplicate')) return;
-    const { actions, wakeAtMs } = plan(view, {
-      inFlight: this.#inFlight,
-      drainingSinceMs: this.#drainingSinceMs,
-      volumes: new Set(),
-      bootedAtMs: this.#host.bootedAtMs,
-    });
-    for (const action of actions) {
-      this.#onAction(view, action);
-      this.#execute(view, action);
-    }
+    this.#noteDraining(view);
+    // With a second holder of our identity every act would be done twice, or undone.
+    if (!this.#observer.isSynced || view.guards.includes('duplicate')) return;
+    const { actions, wakeAtMs } = plan(view, this.#localState());
+    this.#executor.execute(actions);
     this.#cancelWake?.();
     this.#cancelWake = undefined;
-    if (wakeAtMs === undefined) return;
-    const delayMs = Math.max(evaluateMs, wakeAtMs - this.#host.now());
+    const wakeInMs = (wakeAtMs ?? Number.POSITIVE_INFINITY) - this.#host.now();
+    const delayMs = Math.min(idleMs, Math.max(evaluateMs, wakeInMs));
     this.#cancelWake = this.#host.schedule(delayMs, () => this.#dirty(0));
   }
 
-  /** Own container records say what the engine says. */
-  #observe(): void {
-    const { engine } = this.#host;
-    const { map, self } = this.#node;
-    const nowMs = this.#host.now();
-    for (const container of engine.containers.values()) {
-      this.#write(
-        recordKey.container(self, container.id),
-        recordOf(container, this.#isReady(container, nowMs)),
-      );
+  #localState(): LocalState {
+    return {
+      inFlight: this.#executor.inFlight(),
+      drainingSinceMs: this.#drainingSinceMs,
+      volumes: new Set(this.#host.engine.volumes.keys()),
+      bootedAtMs: this.#host.bootedAtMs,
+    };
+  }
+
+  /** As agent/local-facts.ts. */
+  #noteDraining(view: View): void {
+    const draining = new Set<string>();
+    for (const container of view.containers) {
+      if (container.machine !== view.self || !container.draining) continue;
+      draining.add(container.id);
+      if (!this.#drainingSinceMs.has(container.id)) {
+        this.#drainingSinceMs.set(container.id, this.#host.now());
+      }
     }
-    for (const { key, value } of map.entries(recordKey.container(self, ''))) {
-      if (value === null) continue;
-      const id = key.slice(recordKey.container(self, '').length);
-      if (!engine.containers.has(id)) this.#node.write(key, null);
+    for (const id of this.#drainingSinceMs.keys()) {
+      if (!draining.has(id)) this.#drainingSinceMs.delete(id);
     }
   }
 
-  #isReady(container: SimContainer, nowMs: number): boolean {
-    const { state, startedMs } = container;
-    const { ready, checkAgainAtMs } = isReady({}, { state, health: 'none', startedMs }, nowMs);
-    if (checkAgainAtMs !== undefined && !this.#isDue) {
-      this.#host.schedule(Math.max(1, checkAgainAtMs - nowMs), () => this.#dirty(0));
-    }
-    return ready;
-  }
-
-  #write(key: string, value: unknown): void {
-    const body = encodeJson(value);
+  /** As agent/replica.ts: nothing happens when the value is the one already there. */
+  #observe(key: string, value: unknown): void {
+    if (this.#node.cluster === undefined || !this.#node.isMember(this.#node.self)) return;
     const current = this.#node.map.record(key);
-    const isSame =
-      current?.origin === this.#node.self &&
-      current.body !== null &&
-      Buffer.compare(current.body, body) === 0;
-    if (!isSame) this.#node.write(key, body);
+    const body = value === null ? null : encodeJson(value);
+    if (body === null && (current === undefined || current.body === null)) return;
+    if (body !== null && isSameBody(current, this.#node.self, body)) return;
+    this.#node.write(key, body);
   }
 
-  #execute(view: View, action: Action): void {
-    const { engine } = this.#host;
-    const nowMs = this.#host.now();
-    switch (action.name) {
-      case 'run':
-        return this.#later(action.subject, runMs, () => this.#run(view, action.arguments));
-      case 'start':
-      case 'restart': {
-        const { containerId, restarts } = action.arguments;
-        return this.#later(action.subject, runMs, () => {
-          this.#drainingSinceMs.delete(containerId);
-          if (action.name === 'restart') engine.stop(containerId, nowMs);
-          engine.start(containerId, this.#host.now(), restarts);
-        });
-      }
-      case 'drain': {
-        const container = engine.containers.get(action.arguments.containerId);
-        if (container === undefined) return;
-        container.isDraining = true;
-        this.#drainingSinceMs.set(container.id, nowMs);
-        return this.#dirty(evaluateMs);
-      }
-      case 'stop':
-        return this.#later(action.subject, removeMs, () =>
-          engine.stop(action.arguments.containerId, this.#host.now()),
-        );
-      case 'remove':
-        return this.#later(action.subject, removeMs, () =>
-          engine.remove(action.arguments.containerId),
-        );
-      case 'rename': {
-        const container = engine.containers.get(action.arguments.containerId);
-        if (container !== undefined) container.name = action.arguments.name;
-        return this.#dirty(evaluateMs);
-      }
-      case 'claim':
-        this.#write(recordKey.claim(this.#node.self), action.arguments);
-        return this.#dirty(evaluateMs);
-      case 'moveSlots': {
-        const { project, service, operation } = action.arguments;
-        this.#write(recordKey.operation(project, service), operation);
-        return this.#dirty(evaluateMs);
-      }
-      case 'writeVerdict': {
-        const { project, service, rollout, verdict } = action.arguments;
-        const key = recordKey.verdict(project, service, rollout);
-        // Another machine may have been first: a verdict never changes.
-        if ((this.#node.map.get(key)?.value ?? null) === null) this.#write(key, verdict);
-        return;
-      }
-      case 'kill':
-      case 'removeVolume':
-      case 'reportFailure':
-      case 'recordDone':
-      case 'runHook':
-        // Jobs, hooks, volumes and failures are not simulated.
-        return;
-    }
+  *#write(key: string, value: unknown): Work {
+    this.#observe(key, value);
+    yield this.#host.disk.flushMs + 1;
   }
+}
 
-  #later(subject: string, delayMs: number, act: () => void): void {
-    this.#inFlight.add(subject);
-    this.#host.schedule(delayMs, () => {
-      act();
-      this.#inFlight.delete(subject);
-      this.#dirty(0);
-    });
-  }
-
-  #run(view: View, wanted: Extract<Action, { name: 'run' }>['arguments']): void {
-    const { engine, name: machineName } = this.#host;
-    const { project, service, slot, hash, rollout } = wanted;
-    const definition = view.projects.get(project)?.services.get(service);
-    if (definition === undefined) return;
-    const name = lastingName(definition, slot, machineName);
-    const isTaken = [...engine.containers.values()].some((other) => other.name === name);
-    const nowMs = this.#host.now();
-    const fields = {
-      project,
-      service,
-      slot,
-      hash,
-      rollout,
-      state: 'running',
-      exitCode: 0,
-    } as const;
-    const times = { createdMs: nowMs, startedMs: nowMs, finishedMs: 0 };
-    const taken = isTaken ? `${nowMs}_${name}` : name;
-    engine.create(
-      { ...fields, ...times, name: taken, isDraining: false, restarts: 0 },
-      machineName,
-    );
-  }
+function isSameBody(
+  current: ReplicatedRecord | undefined,
+  self: string,
+  body: Uint8Array,
+): boolean {
+  if (current?.origin !== self || current.body === null) return false;
+  return Buffer.compare(current.body, body) === 0;
 }

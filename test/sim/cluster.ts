@@ -16,6 +16,7 @@ import type { Delivery } from '../../src/gossip/runtime.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
+import { planVersion } from '../../src/plan/limits.ts';
 import { disagreements, Watch } from './invariants.ts';
 import { removalOf, SimMachine, type SimMachineComponents } from './machine.ts';
 import { Network } from './network.ts';
@@ -28,7 +29,7 @@ function factsOf(name: string): MachineFacts {
     platform: 'linux/amd64',
     cpuCount: 1,
     memoryBytes: 1,
-    versions: { agent: '0', engine: '0', protocol: 1, plan: 1 },
+    versions: { agent: '0', engine: '0', protocol: 1, plan: planVersion },
   };
 }
 
@@ -63,6 +64,8 @@ export class SimCluster {
   readonly machines: SimMachine[] = [];
   readonly removed = new Set<MachineId>();
   acknowledged: Acknowledged[] = [];
+  /** By name of the change: `down -v`s, and the changes that they knew of. */
+  readonly deletions = new Map<string, readonly string[]>();
 
   /** A disk was lost or is that of an earlier day: what was on as many disks as that may be gone. */
   noteLostDisk(): void {
@@ -130,7 +133,7 @@ export class SimCluster {
     this.#clones.set(original.machine, clone);
     clone.cluster = original.cluster;
     clone.disk.put(original.disk.copy());
-    clone.engine = original.engine.copy();
+    clone.engine = original.engine.copy(clone);
     clone.engine.cutPower(clone.now());
     clone.start();
     this.#calmSinceMs.set(clone, this.world.nowMs);
@@ -291,8 +294,12 @@ export class SimCluster {
     const keeps = membership.admittedBy(target.machine);
     node.write(recordKey.removed(target.machine), encodeJson(removalOf(keeps)));
     this.removed.add(target.machine);
-    // What only it and others had is as good as gone with it.
+    // What only it and others had is as good as gone with it. Copies of what it had signed are void
+    // where they are not signed anew, and nobody waits until the new ones are on other disks.
     this.noteLostDisk();
+    for (const one of this.acknowledged) {
+      if (one.by === target) one.lostDiskCount = Math.max(one.lostDiskCount, one.copyCount - 1);
+    }
     for (const machine of this.members()) {
       const admittedBy = this.#admitterOf(machine);
       if (admittedBy === target.machine && !keeps.includes(machine.machine)) this.#strand(machine);

@@ -6,8 +6,9 @@ import { encodeFrame } from '../../src/gossip/frame.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { SimCluster } from './cluster.ts';
+import { engineFaults } from './engine-faults.ts';
 import type { SimMachine } from './machine.ts';
-import { anyRunning, bringUp, takeDown } from './work.ts';
+import { anyRunning, bringUp, operate, takeDown } from './work.ts';
 
 /** Something happens. @returns what, for the log */
 export type Fault = (cluster: SimCluster) => string;
@@ -25,6 +26,12 @@ function split(cluster: SimCluster, bridgeCount: number): void {
     }
   }
   cluster.until(world.between(1000, 20_000), () => network.healAll());
+}
+
+/** Reads at once: a ban that begins when a machine wakes up would outlast the healing. */
+function isListening({ peer }: { readonly peer: SimMachine }): boolean {
+  const isSlow = peer.readBytesPerMs !== Number.POSITIVE_INFINITY;
+  return peer.isRunning && !peer.isPaused && !peer.isAsleep && !isSlow;
 }
 
 /** Who forges is banned for a while, and rightly so. */
@@ -58,6 +65,7 @@ export const cloneMachine: Fault = (cluster) => {
 };
 
 export const faults: Readonly<Record<string, Fault>> = {
+  ...engineFaults,
   halves: (cluster) => {
     split(cluster, 0);
     return 'a partition';
@@ -197,7 +205,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     return `${machine.name} reads ${machine.readBytesPerMs} kB/s`;
   },
   up: bringUp,
-  upAgain: bringUp,
+  operate,
   down: (cluster) => {
     const what = takeDown(cluster);
     // Most of the time there should be something that can go wrong.
@@ -207,7 +215,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   hostileFrame: (cluster) => {
     const { world, network } = cluster;
     const machine = anyRunning(cluster);
-    const target = machine && world.pick(network.linksOf(machine));
+    const target = machine && world.pick(network.linksOf(machine).filter(isListening));
     if (machine === undefined || target === undefined) return 'nothing';
     const length = Math.floor(world.between(0, 200));
     const bytes = Uint8Array.from({ length }, () => Math.floor(world.random() * 256));
@@ -219,7 +227,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const { world, network } = cluster;
     const machine = anyRunning(cluster);
     const victim = world.pick(cluster.members());
-    const target = machine && world.pick(network.linksOf(machine));
+    const target = machine && world.pick(network.linksOf(machine).filter(isListening));
     if (machine === undefined || target === undefined || victim === undefined) return 'nothing';
     const key = world.pick(['app/forged', `c/${victim.machine}/forged`, 'x/forged']) ?? '';
     const record = {

@@ -7,12 +7,11 @@
  * 3. A machine that nothing has happened to is reachable for every other one of these, at any loss;
  *    one that has been without power for a while is not.
  *    A link that was reset, and can be dialled at once, is not announced as lost.
- * 4. A container is removed only where a record of its project says so.
- * 5. A machine does not carry out a change that is older than one it has carried out already while
- *    a machine within its reach knows better.
- * 6. Announcements of links keep to their bucket, and no queue grows beyond its bound.
- * 7. Machines with equal records and equal liveness decide alike.
- * 8. Of two live machines with one identity one at least plans nothing more, and says what to do.
+ * 4. Announcements of links keep to their bucket, and no queue grows beyond its bound.
+ * 5. Machines with equal records and equal liveness decide alike.
+ * 6. A verdict never changes.
+ * 7. Of two live machines with one identity one at least plans nothing more, and says what to do.
+ * What actions may not do stands in action-watch.ts, what a rollout may not in rollout-watch.ts.
  *
  * Eventually, after everything was healed: `disagreements` and `wrongContainers` become empty.
  *
@@ -30,23 +29,24 @@ import type { MachineId } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKey, recordKind } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
 import { ownersOf } from '../../src/plan/owner.ts';
+import { plan } from '../../src/plan/plan.ts';
+import { idleLocalState } from '../../src/plan/steps.ts';
+import { isVerdict } from '../../src/view/record-checks.ts';
+import { ActionWatch } from './action-watch.ts';
+import { isCalm, isSound, readsAtOnce, settledMs } from './calm.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
+import { RolloutWatch } from './rollout-watch.ts';
+import { Violation } from './violation.ts';
 
-/** A broken invariant; the run stops. */
-export class Violation extends Error {
-  override readonly name = 'Violation';
-}
-
-/**
- * 30 s without any disturbance: a link that flapped has been up for its hold-down or another way
- * leads there, and who restarted has been heard by all.
- */
-const settledMs = 30_000;
 /** 25 s in which nothing else went wrong: twice what it takes in a quiet cluster. */
 const foundOutMs = 25_000;
 /** A handshake over such a line takes seconds when a fifth of its packets is lost. */
 const farMs = 100;
+/** 10 s after it woke up a machine knows again who is there. */
+const wakingMs = 10_000;
+/** A silent link is given up after 2.5 s; looks are 2 s apart. */
+const cutNoticedMs = 5000;
 /** Up to four machines have three links or fewer. */
 const fewMachines = 4;
 /** A burst of 4, a debt of 8 and one per 2 s, with room for answers to records of an earlier run. */
@@ -56,17 +56,19 @@ export class Watch {
   readonly #cluster: SimCluster;
   /** Per machine, the newest record of each key that it held. */
   readonly #seen = new Map<SimMachine, Map<string, ReplicatedRecord>>();
-  /** Per machine and project, the newest change that it carried out. */
-  readonly #applied = new Map<SimMachine, Map<string, number>>();
-  /** Per machine, since when it has known the pointer that it has of each project. */
-  readonly #pointerMs = new Map<SimMachine, Map<string, number>>();
+  readonly #actions: ActionWatch;
+  readonly #rollouts: RolloutWatch;
   readonly #announcedMs = new Map<SimMachine, number[]>();
   /** When the link between two machines was broken from outside last. */
   readonly #resetMs = new Map<string, number>();
   #lookCount = 0;
+  /** When a look saw a cut last. */
+  #cutMs = Number.NEGATIVE_INFINITY;
 
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
+    this.#actions = new ActionWatch(cluster);
+    this.#rollouts = new RolloutWatch(cluster);
   }
 
   // Records
@@ -83,17 +85,12 @@ export class Watch {
       const before = seen.get(record.key);
       this.#checkRecord(machine, record, before);
       if (!forgotten.includes(record.key)) seen.set(record.key, record);
-      if (recordKind(record.key) === 'app') this.#notePointer(machine, record.key);
+      if (recordKind(record.key) === 'app') this.#actions.learnt(machine, record.key);
       if (record.key === recordKey.links(machine.machine)) {
         this.#countAnnouncement(machine);
         this.#checkAnnouncement(machine, before, record);
       }
     }
-  }
-
-  #notePointer(machine: SimMachine, key: string): void {
-    const known = this.#pointerMs.get(machine) ?? new Map<string, number>();
-    this.#pointerMs.set(machine, known.set(key, this.#cluster.world.nowMs));
   }
 
   #checkRecord(
@@ -109,6 +106,7 @@ export class Watch {
     }
     const membership = machine.node?.membership;
     const kind = recordKind(record.key);
+    if (kind === 'verdict' && before !== undefined) checkVerdict(machine, record, before);
     if (membership === undefined || kind === 'm' || kind === 'x') return;
     const isOut = membership.isRemoved(machine.machine);
     if (!isOut && membership.isRemoved(record.origin)) {
@@ -149,7 +147,9 @@ export class Watch {
   ): void {
     const { world, network } = this.#cluster;
     const isQuick = network.latencyMs[1] < 100 && network.loss === 0 && network.cutCount === 0;
-    if (!isQuick || before === undefined || this.#resetMs.size === 0) return;
+    // What a cut did to a link is found out some seconds later.
+    const wasCut = world.nowMs - this.#cutMs < cutNoticedMs;
+    if (!isQuick || wasCut || before === undefined || this.#resetMs.size === 0) return;
     // Who says good-bye lists nobody, and is waited for.
     if (readLinks(JSON.parse(Buffer.from(after.body ?? []).toString() || 'null'))?.leaving) return;
     const now = listedIn(after);
@@ -161,7 +161,7 @@ export class Watch {
       const members = machine.node?.membership?.members ?? [];
       if (!neighboursOf(machine.machine, members).has(id)) continue;
       const isEither = (test: (one: SimMachine) => boolean): boolean => test(machine) || test(peer);
-      if (isEither((one) => !this.#isSound(one) || one.disturbedMs >= resetMs)) continue;
+      if (isEither((one) => !isSound(this.#cluster, one) || one.disturbedMs >= resetMs)) continue;
       if (isEither((one) => one.readBytesPerMs !== Number.POSITIVE_INFINITY)) continue;
       throw new Violation(`${machine.name} announces the loss of a link to ${peer.name} at once`);
     }
@@ -170,56 +170,18 @@ export class Watch {
   // Actions
 
   acted(machine: SimMachine, view: View, action: Action): void {
-    if (action.name === 'remove') this.#checkRemoval(machine, action.arguments.containerId);
-    if (action.name !== 'run' && action.name !== 'remove') return;
-    const project = projectOf(machine, action);
-    const known = project === undefined ? undefined : view.projects.get(project);
-    if (known === undefined) return;
-    let applied = this.#applied.get(machine);
-    if (applied === undefined) {
-      applied = new Map();
-      this.#applied.set(machine, applied);
-    }
-    const before = applied.get(known.name) ?? 0;
-    applied.set(known.name, Math.max(before, known.pointerHlc));
-    if (known.pointerHlc < before) this.#checkStepBack(machine, known.name, known.pointerHlc);
-  }
-
-  #checkRemoval(machine: SimMachine, containerId: string): void {
-    const container = machine.engine.containers.get(containerId);
-    if (container === undefined || machine.node === undefined) return;
-    const pointer = machine.node.map.get(recordKey.pointer(container.project))?.value;
-    if (pointer === undefined || pointer === null) {
-      throw new Violation(`${machine.name} removes ${containerId}, of which it has no record`);
-    }
-  }
-
-  /** Another one that runs undisturbed, to which nothing leads but a sound network, knew better. */
-  #checkStepBack(machine: SimMachine, project: string, pointerHlc: number): void {
-    const { world, network } = this.#cluster;
-    if (network.cutCount > 0 || network.loss > 0.05) return;
-    const key = recordKey.pointer(project);
-    for (const other of this.#cluster.members()) {
-      if (other === machine || !this.#isSound(other)) continue;
-      // Before this machine started, so that it could have asked.
-      if (other.disturbedMs > machine.disturbedMs - 1000) continue;
-      const known = other.node?.map.record(key);
-      if (known === undefined || known.hlc <= pointerHlc) continue;
-      // Of a change that is on its way nobody can know: a repair takes a few ways there and back.
-      const sinceMs = this.#pointerMs.get(other)?.get(key) ?? Number.NEGATIVE_INFINITY;
-      if (world.nowMs - sinceMs < 500 + 6 * network.latencyMs[1]) continue;
-      throw new Violation(
-        `${machine.name} carries out an old change of ${project} ${Math.round(world.nowMs - machine.disturbedMs)} ms after its start; ${other.name} knows better`,
-      );
-    }
+    this.#actions.acted(machine, view, action);
+    this.#rollouts.acted(machine, view, action);
   }
 
   // From time to time
 
   look(): void {
+    if (this.#cluster.network.cutCount > 0) this.#cutMs = this.#cluster.world.nowMs;
     this.#checkClones();
     this.#checkReachable();
     this.#checkQueues();
+    this.#rollouts.look();
     // Views of all machines are dear: one look in five.
     if (this.#lookCount++ % 5 === 0) this.#checkDecisions();
   }
@@ -242,32 +204,14 @@ export class Watch {
     }
   }
 
-  #isSound(machine: SimMachine): boolean {
-    const isAwake = machine.isRunning && !machine.isPaused && !machine.isAsleep;
-    // Two live machines of one identity take each other's links away.
-    return isAwake && !this.#cluster.hasTwin(machine);
-  }
-
   /** Some machine became something else in the eyes of this one. */
   livenessChanged(machine: SimMachine): void {
-    if (this.#isCalm(machine)) this.#checkSeenBy(machine);
-  }
-
-  /** Nothing happened to it for a while, nor to the network but loss, resets and delay. */
-  #isCalm(machine: SimMachine): boolean {
-    const { world, network, removed } = this.#cluster;
-    return (
-      network.cutCount === 0 &&
-      this.#isSound(machine) &&
-      !removed.has(machine.machine) &&
-      machine.readBytesPerMs === Number.POSITIVE_INFINITY &&
-      world.nowMs - machine.disturbedMs > settledMs
-    );
+    if (isCalm(this.#cluster, machine)) this.#checkSeenBy(machine);
   }
 
   #checkReachable(): void {
     for (const machine of this.#cluster.members()) {
-      if (this.#isCalm(machine)) this.#checkSeenBy(machine);
+      if (isCalm(this.#cluster, machine)) this.#checkSeenBy(machine);
     }
   }
 
@@ -280,16 +224,27 @@ export class Watch {
       // Its copy has power, and its name.
       const isOff = other.isOff && !this.#cluster.hasTwin(other);
       const offMs = isOff ? world.nowMs - other.disturbedMs : 0;
-      if (state === 'reachable' && offMs > settledMs) {
+      if (state === 'reachable' && offMs > settledMs && !this.#isAnyLate()) {
         throw new Violation(`${name} takes ${other.name} for reachable, which has no power`);
       }
-      if (state === 'reachable' || !this.#isCalm(other)) continue;
+      if (state === 'reachable' || !isCalm(this.#cluster, other)) continue;
       // With few ways to a machine, heavy loss may keep all of them shut for a moment.
       const mayBeSilent = network.loss > 0.05 && node.liveness().size <= fewMachines;
       const isFar = network.latencyMs[1] >= farMs;
       if (mayBeSilent && (state !== 'lost' || isFar)) continue;
       throw new Violation(`${name} takes ${other.name} for ${state} although both run undisturbed`);
     }
+  }
+
+  /**
+   * Who reads slowly still hears what a machine said before it went, and who has just woken up
+   * believes for some seconds that it heard it a moment ago: both are linked with all others.
+   */
+  #isAnyLate(): boolean {
+    const { machines, world } = this.#cluster;
+    return machines.some(
+      (machine) => !readsAtOnce(machine) || world.nowMs - machine.disturbedMs < wakingMs,
+    );
   }
 
   #checkQueues(): void {
@@ -303,32 +258,61 @@ export class Watch {
   }
 
   #checkDecisions(): void {
-    const decided = new Map<string, { readonly name: string; readonly owners: string }>();
+    const decided = new Map<string, Decided>();
     for (const machine of this.#cluster.members()) {
-      const view = this.#isSound(machine) ? machine.agent?.view() : undefined;
+      const view = isSound(this.#cluster, machine) ? machine.agent?.view() : undefined;
       if (view === undefined || view.projects.size === 0) continue;
       const states = [...view.machines.values()].map(({ liveness }) => liveness).join();
       const hash = Buffer.from(machine.node?.map.hash.total() ?? []).toString('hex');
       const key = `${hash} ${states} ${view.guards.join()}`;
-      const owners = JSON.stringify([...ownersOf(view)].map(([name, slots]) => [name, [...slots]]));
       const other = decided.get(key);
-      if (other === undefined) decided.set(key, { name: machine.name, owners });
-      else if (other.owners !== owners) {
+      if (other === undefined) decided.set(key, decisionsOf(machine, view));
+      else if (other.decisions !== decisionsOf(machine, view, other.view).decisions) {
         throw new Violation(`${machine.name} and ${other.name} know the same and decide otherwise`);
       }
     }
   }
 }
 
+interface Decided {
+  readonly name: string;
+  readonly view: View;
+  readonly decisions: string;
+}
+
+/** What follows from a view; whose it is and when are arguments, and taken from the other one. */
+function decisionsOf({ name }: SimMachine, view: View, as: View = view): Decided {
+  const asked = { ...view, self: as.self, nowMs: as.nowMs };
+  const owners = [...ownersOf(asked)].map(([service, slots]) => [service, [...slots]]);
+  return { name, view, decisions: JSON.stringify([owners, plan(asked, idleLocalState)]) };
+}
+
+/**
+ * Written once: who acted on it must not be told otherwise. Two parts of a cluster that both may
+ * judge can find the same thing at two moments, which is shown and which nobody acts on; what was
+ * decided is the same.
+ */
+function checkVerdict(
+  { name }: SimMachine,
+  after: ReplicatedRecord,
+  before: ReplicatedRecord,
+): void {
+  const [was, is] = [meaningOf(before), meaningOf(after)];
+  if (was === is) return;
+  throw new Violation(`${name} sees that ${after.key} has changed from ${was} to ${is}`);
+}
+
+function meaningOf({ body }: ReplicatedRecord): string {
+  if (body === null) return 'nothing';
+  const value: unknown = JSON.parse(Buffer.from(body).toString());
+  if (!isVerdict(value)) return 'no verdict';
+  const { result, revision = '', hash = '' } = value;
+  return `${result} ${revision} ${hash}`.trim();
+}
+
 function listedIn({ body }: ReplicatedRecord): ReadonlySet<MachineId> {
   const links = body === null ? undefined : readLinks(JSON.parse(Buffer.from(body).toString()));
   return new Set(links?.up.map(({ machine }) => machine));
-}
-
-function projectOf(machine: SimMachine, action: Action): string | undefined {
-  if (action.name === 'run') return action.arguments.project;
-  if (action.name !== 'remove') return undefined;
-  return machine.engine.containers.get(action.arguments.containerId)?.project;
 }
 
 /** What is not as it should be in a healed cluster; empty when all is well. */
@@ -354,46 +338,6 @@ export function disagreements(cluster: SimCluster): string[] {
     if (node.guards().length > 0) found.push(`${name} is guarded: ${node.guards().join()}`);
   }
   return found;
-}
-
-/** Slots that do not run exactly once, and containers that nobody wants, in a healed cluster. */
-export function wrongContainers(cluster: SimCluster): string[] {
-  const members = cluster.members();
-  const view = members[0]?.agent?.view();
-  if (view === undefined) return [];
-  const found: string[] = [];
-  const running = members.flatMap((machine) =>
-    [...machine.engine.containers.values()].map((container) => ({ machine, container })),
-  );
-  const wanted = new Set<string>();
-  for (const [key, slots] of ownersOf(view)) {
-    const [project = '', name = ''] = key.split('/');
-    const service = view.projects.get(project)?.services.get(name);
-    for (const slot of slots.keys()) {
-      const place = `${key}/${slot}`;
-      wanted.add(place);
-      const copies = running.filter(({ container }) => placeOf(container) === place);
-      const isRight = copies.length === 1 && copies[0]?.container.hash === service?.hash;
-      if (isRight && copies[0]?.container.state === 'running') continue;
-      const text = copies.map(({ machine, container }) => `${machine.name} ${container.state}`);
-      found.push(`${place} runs ${copies.length} times: ${text.join()}`);
-    }
-  }
-  for (const { machine, container } of running) {
-    if (wanted.has(placeOf(container))) continue;
-    // All disks that knew of it are lost: what nobody remembers is kept and reported.
-    if (view.projects.get(container.project) === undefined) continue;
-    found.push(`${machine.name} keeps ${placeOf(container)}, which nobody wants`);
-  }
-  return found;
-}
-
-function placeOf(container: {
-  readonly project: string;
-  readonly service: string;
-  readonly slot: string;
-}): string {
-  return `${container.project}/${container.service}/${container.slot}`;
 }
 
 /** What is wrong in the end. */

@@ -69,7 +69,7 @@ export class SimMachine implements Runtime {
   readonly signer: Signer;
   readonly #components: SimMachineComponents;
   readonly disk = new SimDisk();
-  engine = new SimEngine();
+  engine = new SimEngine(this);
   readonly reports: string[] = [];
   cluster: ClusterId | undefined;
   node: GossipNode | undefined;

@@ -20,29 +20,22 @@ interface Known {
 const known: readonly Known[] = [
   {
     mutation: 'noConfirmWindow',
-    seeds: [3, 4, 18, 48, 52, 66],
+    seeds: [3, 4, 23],
     minutes: 1,
     word: /announces the loss of a link/,
   },
   {
     mutation: 'noBootGuard',
-    seeds: [12, 70, 78, 123, 133, 151],
-    minutes: 1,
+    seeds: [100, 103, 116, 132],
+    minutes: 2,
     word: /carries out an old change/,
   },
-  {
-    mutation: 'removalOnAbsence',
-    seeds: [60, 67, 21, 25, 105],
-    minutes: 1,
-    word: /it has no record/,
-  },
-  { mutation: 'repairByVersion', seeds: [6, 10, 11, 15], minutes: 1, word: /has other content/ },
-  {
-    mutation: 'edgeByOneEnd',
-    seeds: [96, 99, 139, 141, 145, 157],
-    minutes: 2,
-    word: /which has no power/,
-  },
+  { mutation: 'removalOnAbsence', seeds: [7, 9, 30], minutes: 1, word: /it has no record/ },
+  { mutation: 'repairByVersion', seeds: [2, 3, 9, 11], minutes: 1, word: /has other content/ },
+  { mutation: 'edgeByOneEnd', seeds: [139, 145], minutes: 2, word: /which has no power/ },
+  { mutation: 'hookByAll', seeds: [1, 4, 5, 7], minutes: 1, word: /was started twice/ },
+  { mutation: 'homeAnew', seeds: [18, 2, 15], minutes: 1, word: /was made on/ },
+  { mutation: 'noTurn', seeds: [13, 21, 45, 58], minutes: 1, word: /are not back/ },
 ];
 
 async function failureOf(

@@ -60,6 +60,32 @@ export const mutations = {
       by: "removeStep(steps, container, defaultGraceMs, 'no record');",
     },
   ],
+  noTurn: [
+    {
+      file: 'src/plan/turn.ts',
+      text: 'if (position < 0 || position >= parallelism) {',
+      by: 'if (position < 0 || position >= parallelism + 100) {',
+    },
+    {
+      file: 'src/plan/turn.ts',
+      text: 'return readyCount > servedCount - policyOf(view, service).parallelism;',
+      by: 'return readyCount >= 0;',
+    },
+  ],
+  hookByAll: [
+    {
+      file: 'src/plan/pre-deploy.ts',
+      text: 'hook.run !== service.rollout || hook.machine !== steps.self) return;',
+      by: 'hook.run !== service.rollout) return;',
+    },
+  ],
+  homeAnew: [
+    {
+      file: 'src/plan/accept.ts',
+      text: '...(before?.pointer?.volumes ?? before?.tombstone?.volumes),',
+      by: '',
+    },
+  ],
 } as const satisfies Readonly<Record<string, readonly Change[]>>;
 
 export type MutationName = keyof typeof mutations;

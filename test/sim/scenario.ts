@@ -2,10 +2,13 @@
  * A run: form a cluster, let things go wrong for some minutes while everybody works, heal, and
  * see whether all agree within the promised time.
  */
+import { failureRetryMs } from '../../src/plan/limits.ts';
 import { SimCluster } from './cluster.ts';
+import { missingReplicas, retryMs, wrongContainers } from './containers.ts';
 import { cloneMachine, faults, readAtFullSpeed } from './faults.ts';
-import { leftovers, Violation, wrongContainers } from './invariants.ts';
+import { leftovers } from './invariants.ts';
 import type { SimMachine } from './machine.ts';
+import { Violation } from './violation.ts';
 import { bringUp, work } from './work.ts';
 
 export interface ScenarioOptions {
@@ -17,11 +20,15 @@ export interface ScenarioOptions {
 
 /** 5 s: after the last cut, dial back-off (2.5 s) and a dial under way (2 s) are the most. */
 export const agreeWithinMs = 5000;
+/** 30 s after healing every wanted replica is back, wherever, and of whatever definition. */
+const replicasWithinMs = 30_000;
 /** 60 s more until every slot runs once: turns, drains, and 5 s that the kept copy must serve. */
 const containersWithinMs = 60_000;
 /** From time to time everything is looked at. */
 const lookMs = 2000;
 const formMs = 3000;
+/** 5 to 35 s: often enough that many changes meet an earlier one half-way, and some do not. */
+const changeMs = [5000, 35_000] as const;
 
 /** One run in three has a copied machine. */
 const clonedRuns = 3;
@@ -58,6 +65,12 @@ export function runScenario({ seed, machineCount, minutes, log }: ScenarioOption
     if (world.nowMs < endMs) world.after(world.between(10, 800), keepWorking);
   };
   world.after(10, keepWorking);
+  const keepChanging = (): void => {
+    say(bringUp(cluster));
+    const nextMs = world.between(...changeMs);
+    if (world.nowMs + nextMs < endMs) world.after(nextMs, keepChanging);
+  };
+  world.after(world.between(...changeMs), keepChanging);
   while (world.nowMs < endMs) {
     world.runUntil(Math.min(endMs, world.nowMs + lookMs));
     cluster.watch.look();
@@ -67,6 +80,7 @@ export function runScenario({ seed, machineCount, minutes, log }: ScenarioOption
   settle(cluster, agreeWithinMs, () => cluster.disagreements(), say);
   // The plan waits by wall clocks: what was dated ahead by an hour may hold it up for an hour.
   if (!cluster.hadWrongClock) {
+    settle(cluster, replicasWithinMs - (world.nowMs - endMs), () => missingReplicas(cluster), say);
     settle(cluster, containersWithinMs, () => wrongContainers(cluster), say);
   }
   // What is only observed reaches the disk within a second.
@@ -85,6 +99,9 @@ function settle(cluster: SimCluster, withinMs: number, look: () => string[], say
   while (wrong.length > 0) {
     // A machine that has just been woken notices it with its next tick.
     limitMs = Math.max(limitMs, withinMs + stragglerMs(cluster));
+    // What could not be brought up while things were wrong is tried again after a minute.
+    const restMs = retryMs(cluster, failureRetryMs);
+    if (restMs > 0) limitMs = Math.max(limitMs, world.nowMs - startMs + restMs + withinMs);
     if (world.nowMs - startMs >= limitMs) {
       throw new Violation(`${limitMs} ms after healing: ${wrong.join('; ')}`);
     }
@@ -166,6 +183,7 @@ function heal(cluster: SimCluster): void {
     readAtFullSpeed(cluster, machine);
     machine.clockOffsetMs = 0;
     machine.disk.flushMs = 2;
+    machine.engine.heal();
     machine.resume();
     machine.start();
   }

@@ -7,11 +7,15 @@ import { encodeJson } from '../../src/gossip/node.ts';
 import { TscError } from '../../src/lib/errors.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import type { Project } from '../../src/model/project.ts';
-import { recordKey } from '../../src/model/record.ts';
-import { acceptDown, acceptUp } from '../../src/plan/accept.ts';
+import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
+import type { View } from '../../src/model/view.ts';
+import { acceptDown, acceptScale, acceptUp } from '../../src/plan/accept.ts';
+import { changeId } from '../../src/plan/conflict.ts';
+import { acceptOperation } from '../../src/plan/operate.ts';
 import { reachableMachines } from '../../src/view/endpoints.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
+import { aProject, projectName } from './projects.ts';
 
 /** How long an author waits for others to hold the change. */
 const ackTimeoutMs = 5000;
@@ -63,18 +67,9 @@ function speakNewer(cluster: SimCluster, machine: SimMachine): void {
   cluster.network.send(machine, target.link, bytes);
 }
 
-const projectName = 'shop';
-
-function aProject(world: SimCluster['world'], machineCount: number): Project {
-  const version = Math.floor(world.random() * 1000);
-  const replicas = 1 + Math.floor(world.random() * Math.min(5, machineCount));
-  return {
-    name: projectName,
-    services: {
-      web: { image: `web:${version}`, deploy: { replicas } },
-      one: { image: 'one:1' },
-    },
-  };
+/** The acceptor waits until it knows what the others have: agent/accept.ts. */
+function isUnsure({ guards }: View): boolean {
+  return guards.includes('booting') || guards.includes('stale');
 }
 
 /** Brings the project up or changes it. @returns what was done */
@@ -84,6 +79,7 @@ export function bringUp(cluster: SimCluster): string {
   const view = machine?.agent?.view();
   const node = machine?.node;
   if (machine === undefined || view === undefined || node === undefined) return 'nothing';
+  if (isUnsure(view)) return 'nothing: the view is not sure';
   const project = aProject(world, view.machines.size);
   const request = {
     project,
@@ -99,17 +95,15 @@ export function bringUp(cluster: SimCluster): string {
   };
   const newId = (): string => `r${Math.floor(world.random() * 2 ** 40).toString(36)}`;
   const facts = { self: machine.machine, nowMs: machine.now(), images: {}, newId };
+  // What is brought up is on the machines before anything is written, unless it was pruned since.
+  const isPulled = world.random() < 0.6;
   try {
-    const { revision, pointer } = acceptUp(view, request, facts);
+    const { revision, pointer, ...operations } = acceptUp(view, request, facts);
+    if (isPulled) pullEverywhere(cluster, project);
     node.write(recordKey.revision(projectName, revision.hash), encodeJson(revision.record));
-    const { key, hlc } = node.write(recordKey.pointer(projectName), encodeJson(pointer));
-    const count = Math.min(2, reachableMachines(view).length - 1);
-    node.askStored({ key, hlc, count, timeoutMs: ackTimeoutMs }, (holderCount) => {
-      if (holderCount >= count) {
-        const copies = { copyCount: holderCount + 1, lostDiskCount: 0 };
-        cluster.acknowledged.push({ key, hlc, by: machine, ...copies });
-      }
-    });
+    acknowledge(cluster, machine, node.write(recordKey.pointer(projectName), encodeJson(pointer)));
+    for (const key of operations.operationsToClear) node.write(key, null);
+    for (const { key, value } of operations.operationsToWrite) node.write(key, encodeJson(value));
     return `up at ${machine.name}`;
   } catch (error) {
     // Refused, as a user would see it: no machine is eligible on this side.
@@ -118,14 +112,67 @@ export function bringUp(cluster: SimCluster): string {
   }
 }
 
+/** Scales or restarts a service, or sends it a signal. @returns what was done */
+export function operate(cluster: SimCluster): string {
+  const { world } = cluster;
+  const machine = anyAnswering(cluster);
+  const view = machine?.agent?.view();
+  const node = machine?.node;
+  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
+  if (isUnsure(view)) return 'nothing: the view is not sure';
+  const nowMs = machine.now();
+  const by = { machine: machine.machine };
+  const services = [world.pick(['web', 'web', 'one', 'db']) ?? ''];
+  const count = Math.floor(world.random() * 5);
+  const act = world.pick(['scale', 'restart', 'kill'] as const) ?? 'scale';
+  try {
+    const writes =
+      act === 'scale'
+        ? acceptScale(view, projectName, { scale: { web: count } }, { ...by, atMs: nowMs })
+        : acceptOperation(view, projectName, { act, services, signal: 'SIGHUP' }, nowMs, by).writes;
+    for (const { key, value } of writes) node.write(key, encodeJson(value));
+    return `${act} ${act === 'scale' ? count : services.join()} at ${machine.name}`;
+  } catch (error) {
+    // There is no such project or service, or no machine for more of it.
+    if (error instanceof TscError) return `${act} at ${machine.name} refused: ${error.code}`;
+    throw error;
+  }
+}
+
+function pullEverywhere({ machines }: SimCluster, { services }: Project): void {
+  for (const { image } of Object.values(services)) {
+    for (const { engine } of machines) engine.images.add(image ?? '');
+  }
+}
+
+/** Remembers a change once its author was told that it is safe. */
+function acknowledge(
+  cluster: SimCluster,
+  machine: SimMachine,
+  { key, hlc }: ReplicatedRecord,
+): void {
+  const view = machine.agent?.view();
+  const count = view === undefined ? 0 : Math.min(2, reachableMachines(view).length - 1);
+  machine.node?.askStored({ key, hlc, count, timeoutMs: ackTimeoutMs }, (holderCount) => {
+    if (holderCount < count) return;
+    const copies = { copyCount: holderCount + 1, lostDiskCount: 0 };
+    cluster.acknowledged.push({ key, hlc, by: machine, ...copies });
+  });
+}
+
 export function takeDown(cluster: SimCluster): string {
   const machine = anyAnswering(cluster);
   const view = machine?.agent?.view();
-  if (machine === undefined || view === undefined) return 'nothing';
+  const node = machine?.node;
+  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
+  if (isUnsure(view)) return 'nothing: the view is not sure';
   const self: MachineId = machine.machine;
   const facts = { self, nowMs: machine.now() };
-  const { tombstone } = acceptDown(view, projectName, { volumes: false }, facts);
+  const volumes = cluster.world.random() < 0.3;
+  const { tombstone, operationsToClear } = acceptDown(view, projectName, { volumes }, facts);
   if (tombstone === undefined) return 'nothing is up';
-  machine.node?.write(recordKey.pointer(projectName), encodeJson(tombstone));
-  return `down at ${machine.name}`;
+  acknowledge(cluster, machine, node.write(recordKey.pointer(projectName), encodeJson(tombstone)));
+  for (const key of operationsToClear) node.write(key, null);
+  if (volumes) cluster.deletions.set(changeId(tombstone), tombstone.ancestors ?? []);
+  return `down${volumes ? ' -v' : ''} at ${machine.name}`;
 }

@@ -556,7 +556,7 @@ describe('runHook', () => {
     if (container !== undefined) Object.assign(container, { status: 'exited', exitCode });
   }
 
-  test('makes the container, writes that it starts, starts it, and removes it after success', async () => {
+  test('makes the container, writes that it starts, starts it, and keeps it after success', async () => {
     executor.execute([runHook()]);
     await vi.waitFor(() => expect(hookContainer()?.status).toBe('running'), { interval: 1 });
     expect(hookRecord()).toMatchObject({ run: 'rollout1', machine: self, state: 'started' });
@@ -568,7 +568,7 @@ describe('runHook', () => {
     await endWith(0);
     await whenIdle();
     expect(hookRecord()).toMatchObject({ state: 'done', exitCode: 0, why: '' });
-    expect(hookContainer()).toBeUndefined();
+    expect(hookContainer()?.status).toBe('exited');
     expect(replica.get(failureKey)).toBeUndefined();
   });
 
@@ -610,8 +610,20 @@ describe('runHook', () => {
     executor.execute([runHook()]);
     await endWith(0);
     await whenIdle();
-    expect(engine.calls).toEqual(['remove shop-web-pre_deploy-rollout1']);
+    expect(engine.calls).toEqual([]);
     expect(hookRecord()?.state).toBe('done');
+  });
+
+  test('is not started again when the record of another run has replaced its own', async () => {
+    executor.execute([runHook()]);
+    await endWith(0);
+    await whenIdle();
+    await replica.write(hookKey, { ...hookRecord(), run: 'rollout0', machine: 'other' });
+    engine.calls.length = 0;
+    executor.execute([runHook()]);
+    await whenIdle();
+    expect(engine.calls).toEqual([]);
+    expect(hookRecord()).toMatchObject({ run: 'rollout1', machine: self, state: 'done' });
   });
 
   test('was made and never ran when the agent crashed: it is started once', async () => {

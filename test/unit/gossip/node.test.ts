@@ -79,6 +79,16 @@ describe('writing', () => {
   });
 });
 
+test('a machine whose clock was two years ahead can remove another one afterwards', () => {
+  const cluster = formed(3);
+  const [a, b] = pair(cluster);
+  a.clockOffsetMs = 2 * 365 * 24 * 3_600_000;
+  a.node?.write('app/x', encodeJson({}));
+  a.clockOffsetMs = 0;
+  cluster.remove(a, b);
+  expect(a.node?.isMember(b.machine)).toBe(false);
+});
+
 describe('own keys that peers bring back', () => {
   const scene = (lifeMs: number): [SimCluster, SimMachine, SimMachine, string] => {
     const cluster = formed(2);

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Action, Plan } from '../../../src/model/action.ts';
 import type { Service } from '../../../src/model/project.ts';
-import type { ContainerRecord } from '../../../src/model/record.ts';
+import { type ContainerRecord, recordKey } from '../../../src/model/record.ts';
 import type { Guard } from '../../../src/model/view.ts';
+import { surplusSettleMs } from '../../../src/plan/limits.ts';
 import { plan } from '../../../src/plan/plan.ts';
 import { idleLocalState, type LocalState } from '../../../src/plan/steps.ts';
 import { aProject, machineId, World } from '../../lib/builders.ts';
@@ -425,6 +426,71 @@ describe('replacing', () => {
     expect(decide(world)).toMatchObject({ actions: [], wakeAtMs: world.nowMs + 6_000 });
     world.nowMs += 6_000;
     expect(actions(world)).toEqual(['run app/web/2']);
+  });
+
+  /** The update to web:2 has stopped, and nobody has anything of it. */
+  const stopped = (world: World): World => {
+    world.up('a', aProject({ web: { image: 'web:1' } }));
+    world.up('a', aProject({ web: { image: 'web:2' } }));
+    const { rollout } = world.service('web');
+    const { nowMs: atMs } = world;
+    const failure = {
+      machine: machineId('a'),
+      slot: '1',
+      why: '',
+      exitCode: 1,
+      lastLines: [],
+      atMs,
+    };
+    world.write(recordKey.verdict('app', 'web', rollout), machineId('a'), {
+      result: 'paused',
+      atMs,
+      failure,
+    });
+    return world;
+  };
+
+  test('of two older copies that serve, the newer one stays while an update has stopped', () => {
+    const world = stopped(new World('a'));
+    world.container('a', 'older', { hash: 'x', name: 'x', createdMs: 1_000 });
+    world.container('a', 'newer', { hash: 'y', createdMs: 2_000 });
+    expect(actions(world)).toEqual(['drain older']);
+    world.container('a', 'newer', { hash: 'y', createdMs: 2_000, ready: false });
+    expect(actions(world)).not.toContain('drain older');
+  });
+
+  test('an older copy that comes back leaves when another older one serves', () => {
+    const world = stopped(new World('a', 'b'));
+    const [owner, other] = world.service('web').slots['1'] === machineId('a') ? 'ab' : 'ba';
+    world.container(other ?? '', 'back', { hash: 'x' });
+    const drains = (): boolean =>
+      decide(world, {}, other).actions.some(({ subject }) => subject === 'container:back');
+    expect(drains()).toBe(false);
+    world.container(owner ?? '', 'kept', { hash: 'y', createdMs: 500, startedMs: 500 });
+    world.nowMs += surplusSettleMs;
+    expect(drains()).toBe(true);
+  });
+
+  test('a replica that is too many does not count for one that stays', () => {
+    const spec: Service = { deploy: { replicas: 3, update_config: { order: 'stop-first' } } };
+    const world = new World('a');
+    world.up('a', aProject({ web: spec }));
+    const { hash } = world.service('web');
+    for (const slot of ['1', '2', '3']) {
+      world.container('a', `c${slot}`, { hash, slot, name: `app-web-${slot}` });
+    }
+    // Slot 2 is on its way out already, slot 3 is no longer wanted.
+    const deploy = { ...spec.deploy, replicas: 2 };
+    world.up('a', aProject({ web: { ...spec, image: 'web:2', deploy } }));
+    world.container('a', 'c2', {
+      hash,
+      slot: '2',
+      draining: true,
+      ready: false,
+      name: 'app-web-2',
+    });
+    expect(actions(world)).toEqual(['drain c3', 'stop c2']);
+    expect(decide(world).waiting[0]?.why).toBe('waits until enough replicas are ready');
   });
 
   test('a failure of the rollout elsewhere stops the update here', () => {

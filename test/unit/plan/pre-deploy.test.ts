@@ -1,6 +1,10 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { assert } from '../../../src/lib/assert.ts';
+import { hlcToMs } from '../../../src/lib/hlc.ts';
 import type { Service } from '../../../src/model/project.ts';
 import { recordKey } from '../../../src/model/record.ts';
+import { plan } from '../../../src/plan/plan.ts';
+import { idleLocalState } from '../../../src/plan/steps.ts';
 import { preDeployOf } from '../../../src/view/pre-deploy.ts';
 import { aProject, machineId, World } from '../../lib/builders.ts';
 import { FakeCluster } from '../../lib/fake-cluster.ts';
@@ -52,6 +56,47 @@ describe('a hook before the rollout', () => {
     settle();
     expect([...cluster.hookRuns.values()]).toEqual([1]);
     expect(images().length).toBeGreaterThanOrEqual(3);
+  });
+
+  test('whose record another run replaces holds up nothing once the rollout was good', () => {
+    const { pointer } = world.up('a', web());
+    settle();
+    const { hook } = pointer.services['web'] ?? {};
+    const record = world.service('web').hook?.state;
+    expect(world.service('web').verdict?.result).toBe('good');
+    world.write(recordKey.hook('app', 'web'), hook?.machine ?? machineId('a'), {
+      ...record,
+      run: 'on the other side of a partition',
+    });
+    expect(world.service('web').hook?.state).toBeUndefined();
+    world.up('b', web({ deploy: { replicas: 3 } }));
+    settle();
+    expect(images()).toHaveLength(3);
+    expect([...cluster.hookRuns.values()]).toEqual([1]);
+  });
+
+  test('leaves its container until the rollout is judged, and no older change removes it', () => {
+    const { pointer } = world.up('a', web());
+    const { hook, rollout } = pointer.services['web'] ?? {};
+    const self = hook?.machine.slice('id-'.length) ?? '';
+    const view = world.view(self);
+    const project = view.projects.get('app');
+    assert(project !== undefined, 'it was brought up');
+    const pointerMs = hlcToMs(project.pointerHlc);
+    const removed = (run: string, createdMs: number): boolean => {
+      world.container(self, 'h', { hook: run, slot: 'pre_deploy', state: 'exited', createdMs });
+      const { actions } = plan(world.view(self), idleLocalState);
+      return actions.some(({ name, subject }) => name === 'remove' && subject === 'container:h');
+    };
+    const run = hook?.run ?? '';
+    expect(removed(run, pointerMs + 1)).toBe(false);
+    expect(removed('of an earlier rollout', pointerMs - 1)).toBe(true);
+    expect(removed('of a change that is not known here', pointerMs + 1)).toBe(false);
+    world.write(recordKey.verdict('app', 'web', rollout ?? ''), machineId('a'), {
+      result: 'good',
+      atMs: world.nowMs,
+    });
+    expect(removed(run, pointerMs + 1)).toBe(true);
   });
 
   test('that fails leaves the old containers as they are', () => {
