@@ -10,8 +10,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { cacheDir, projectDir } from '../lab/paths.ts';
+import { measureApart } from '../sim/scale-thread.ts';
 import type { ScaleOrder, ScaleReport } from '../sim/scale-worker.ts';
 import { type Bench, figure } from './figure.ts';
 
@@ -35,7 +35,7 @@ export const bench: Bench = async (progress) => {
   let doneCount = 0;
   const work = async (): Promise<void> => {
     for (let order = open.shift(); order !== undefined; order = open.shift()) {
-      state.found[nameOf(order)] = await measure(order);
+      state.found[nameOf(order)] = await measureApart(order);
       writeState(state);
       doneCount++;
       const seconds = (performance.now() - startMs) / 1000;
@@ -71,20 +71,6 @@ function ordersOf(machineCount: number): readonly Order[] {
 
 function nameOf({ machineCount, seed }: Order): string {
   return `${machineCount} machines, seed ${seed}`;
-}
-
-async function measure(order: Order): Promise<ScaleReport> {
-  const worker = new Worker(new URL('../sim/scale-worker.ts', import.meta.url), {
-    workerData: order,
-  });
-  try {
-    return await new Promise<ScaleReport>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-    });
-  } finally {
-    await worker.terminate();
-  }
 }
 
 // What is known already

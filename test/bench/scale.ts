@@ -4,11 +4,9 @@
  * are those of the simulator with the protocol in it: an upper bound for the protocol.
  * `TSC_COMPOSE_BENCH_MACHINES=100,1000` measures these sizes only.
  */
-import { Worker } from 'node:worker_threads';
+import { measureApart } from '../sim/scale-thread.ts';
 import type { ScaleOrder, ScaleReport } from '../sim/scale-worker.ts';
 import { type Bench, type Figure, figure, median } from './figure.ts';
-
-const heapLimitMb = 12_000;
 
 export const bench: Bench = async (progress) => {
   const figures: Figure[] = [];
@@ -17,7 +15,7 @@ export const bench: Bench = async (progress) => {
     const isWanted = 'machineCount' in row.order && sizes?.includes(row.order.machineCount);
     if (sizes !== undefined && isWanted !== true) continue;
     const startMs = performance.now();
-    const values = await measure(row.order);
+    const values = await measureApart(row.order);
     const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
     progress(`${row.name} (${seconds} s)`);
     for (const [name, ...rest] of row.figures(values)) {
@@ -115,18 +113,3 @@ const rows: readonly Row[] = [
   idle(1000, 0.2, 30_000),
   healing(1000, 5),
 ];
-
-async function measure(order: ScaleOrder): Promise<ScaleReport> {
-  const worker = new Worker(new URL('../sim/scale-worker.ts', import.meta.url), {
-    workerData: order,
-    resourceLimits: { maxOldGenerationSizeMb: heapLimitMb },
-  });
-  try {
-    return await new Promise<ScaleReport>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-    });
-  } finally {
-    await worker.terminate();
-  }
-}

@@ -69,9 +69,9 @@ async function holdFirewall(machine: Machine): Promise<void> {
   const original = await machine.readFile(path);
   const held = 'while [ -e /run/hold-nft ]; do sleep 0.1; done';
   const text = original.replace('here=${0%/*}/..', `here=${dirname(path)}/..\n${held}`);
-  await machine.writeFile('/root/nft', text);
-  await machine.execOk(['chmod', '755', '/root/nft']);
-  await machine.execOk(['mount', '--bind', '/root/nft', path]);
+  await machine.writeFile('/srv/nft', text);
+  await machine.execOk(['chmod', '755', '/srv/nft']);
+  await machine.execOk(['mount', '--bind', '/srv/nft', path]);
 }
 
 describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {

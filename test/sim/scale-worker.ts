@@ -1,4 +1,4 @@
-/** A thread that measures one row of `npm run bench -- scale`, and tells it as plain numbers. */
+/** A thread that measures one row of `npm run bench -- scale` or `losses`, and tells it as plain numbers. */
 import { parentPort, workerData } from 'node:worker_threads';
 import {
   falseLosses,
@@ -59,5 +59,5 @@ function measure(order: ScaleOrder): ScaleReport {
   }
 }
 
-// test/bench/scale.ts gives it.
+// test/sim/scale-thread.ts gives it.
 parentPort?.postMessage(measure(workerData as ScaleOrder));
