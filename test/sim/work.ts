@@ -8,7 +8,6 @@ import { TscError } from '../../src/lib/errors.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import type { Project } from '../../src/model/project.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
-import type { View } from '../../src/model/view.ts';
 import { acceptDown, acceptScale, acceptUp } from '../../src/plan/accept.ts';
 import { changeId } from '../../src/plan/conflict.ts';
 import { acceptOperation } from '../../src/plan/operate.ts';
@@ -67,19 +66,23 @@ function speakNewer(cluster: SimCluster, machine: SimMachine): void {
   cluster.network.send(machine, target.link, bytes);
 }
 
-/** The acceptor waits until it knows what the others have: agent/accept.ts. */
-function isUnsure({ guards }: View): boolean {
-  return guards.includes('booting') || guards.includes('stale');
+/** A machine that takes a change now, or why there is none. */
+function anyAcceptor(cluster: SimCluster) {
+  const machine = anyAnswering(cluster);
+  const view = machine?.agent?.view();
+  const node = machine?.node;
+  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
+  // It waits until it knows what the others have: agent/accept.ts.
+  const isUnsure = view.guards.includes('booting') || view.guards.includes('stale');
+  return isUnsure ? 'nothing: the view is not sure' : { machine, view, node };
 }
 
 /** Brings the project up or changes it. @returns what was done */
 export function bringUp(cluster: SimCluster): string {
   const { world } = cluster;
-  const machine = anyAnswering(cluster);
-  const view = machine?.agent?.view();
-  const node = machine?.node;
-  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
-  if (isUnsure(view)) return 'nothing: the view is not sure';
+  const acceptor = anyAcceptor(cluster);
+  if (typeof acceptor === 'string') return acceptor;
+  const { machine, view, node } = acceptor;
   const project = aProject(world, view.machines.size);
   const request = {
     project,
@@ -115,11 +118,9 @@ export function bringUp(cluster: SimCluster): string {
 /** Scales or restarts a service, or sends it a signal. @returns what was done */
 export function operate(cluster: SimCluster): string {
   const { world } = cluster;
-  const machine = anyAnswering(cluster);
-  const view = machine?.agent?.view();
-  const node = machine?.node;
-  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
-  if (isUnsure(view)) return 'nothing: the view is not sure';
+  const acceptor = anyAcceptor(cluster);
+  if (typeof acceptor === 'string') return acceptor;
+  const { machine, view, node } = acceptor;
   const nowMs = machine.now();
   const by = { machine: machine.machine };
   const services = [world.pick(['web', 'web', 'one', 'db']) ?? ''];
@@ -161,11 +162,9 @@ function acknowledge(
 }
 
 export function takeDown(cluster: SimCluster): string {
-  const machine = anyAnswering(cluster);
-  const view = machine?.agent?.view();
-  const node = machine?.node;
-  if (machine === undefined || view === undefined || node === undefined) return 'nothing';
-  if (isUnsure(view)) return 'nothing: the view is not sure';
+  const acceptor = anyAcceptor(cluster);
+  if (typeof acceptor === 'string') return acceptor;
+  const { machine, view, node } = acceptor;
   const self: MachineId = machine.machine;
   const facts = { self, nowMs: machine.now() };
   const volumes = cluster.world.random() < 0.3;
