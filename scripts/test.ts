@@ -2,15 +2,17 @@
  * `npm test`: check, build, then unit, property, conformance and simulation tests, then the
  * end-to-end tests on real engines. Goes on after a failure, so that one run shows everything, and
  * ends with the line "N passed, N failed, N skipped" that CI reads.
- *   npm test [-- --only check|build|unit|e2e] [--built] [FILE...]
- * `--built` takes dist/ as it is; FILEs choose among the end-to-end tests.
+ *   npm test [-- --only check|build|unit|e2e] [--built] [FILE...] [-- OPTION OF VITEST...]
+ * `--built` takes dist/ as it is; FILEs and options choose among the end-to-end tests.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { runFolderPrefix, testFolderVariable } from '../test/e2e/test-folder.ts';
 import { Lab } from '../test/lab/lab.ts';
+import { processIdentity } from '../test/lab/processes.ts';
 import { exitCode, step } from './lib/steps.ts';
 
 interface Counts {
@@ -20,7 +22,8 @@ interface Counts {
 }
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-const results = mkdtempSync(join(tmpdir(), 'tsc-compose-test-'));
+/** Everything that the tests write, so that nothing of it stays when they are ended half-way. */
+const results = ownFolder();
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { only: { type: 'string' }, built: { type: 'boolean', default: false } },
@@ -28,6 +31,17 @@ const { values, positionals } = parseArgs({
 const { only } = values;
 const wants = (part: string): boolean =>
   interruptedBy === undefined && (only === undefined || only === part);
+
+/** A folder with our pid in its name; those of runs that were killed are removed. */
+function ownFolder(): string {
+  const prefix = runFolderPrefix;
+  for (const name of readdirSync(tmpdir()).filter((one) => one.startsWith(prefix))) {
+    const pid = Number(/^(\d+)-/u.exec(name.slice(prefix.length))?.[1]);
+    if (!Number.isInteger(pid) || processIdentity(pid) !== undefined) continue;
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+  return mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`));
+}
 
 /** A part that passes or fails as a whole. */
 async function whole(name: string, command: string, args: readonly string[]): Promise<void> {
@@ -38,11 +52,15 @@ async function whole(name: string, command: string, args: readonly string[]): Pr
 }
 
 /** A vitest run; a run that dies before it reports counts as one failure. */
-async function vitest(name: string, args: readonly string[]): Promise<void> {
+async function vitest(
+  name: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<void> {
   const file = join(results, `${name.replaceAll(' ', '-')}.json`);
   await step(name, async () => {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
-    const code = await exitCode('vitest', ['run', ...args, ...reporters], { CI: 'true' });
+    const code = await exitCode('vitest', ['run', ...args, ...reporters], { CI: 'true', ...env });
     try {
       const report = JSON.parse(readFileSync(file, 'utf8')) as Record<string, number>;
       const failed = report.numFailedTests ?? 0;
@@ -72,9 +90,14 @@ const startMs = performance.now();
 if (wants('check')) await whole('check', 'node', ['scripts/check.ts']);
 if (!values.built && (wants('build') || wants('e2e')))
   await whole('build', 'node', ['scripts/build.ts']);
-if (wants('unit')) await vitest('unit, property, conformance and simulation tests', []);
+if (wants('unit')) {
+  await vitest('unit, property, conformance and simulation tests', [], { TMPDIR: results });
+}
 if (wants('e2e')) {
-  await vitest('end-to-end tests', ['--config', 'test/e2e/vitest.config.ts', ...positionals]);
+  // Labs have their place in the temporary folder of the machine, where any process finds them.
+  await vitest('end-to-end tests', ['--config', 'test/e2e/vitest.config.ts', ...positionals], {
+    [testFolderVariable]: results,
+  });
 }
 // A worker that a signal ends gets no chance to take its lab along, and may end after its parent.
 for (let round = 0; round < (interruptedBy === undefined ? 1 : interruptedRoundCount); round++) {

@@ -2,9 +2,8 @@
  * The Docker driver on real engines: engine, observer and executor together, with records kept in
  * memory in place of gossip. One old and one new engine, because their networks differ.
  */
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import * as http from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
@@ -26,6 +25,7 @@ import { Lab, labUnavailable } from '../lab/lab.ts';
 import type { Machine } from '../lab/machine.ts';
 import { MemoryReplica } from '../unit/agent-docker/memory-replica.ts';
 import { aMachine, aService, aView, cluster } from '../unit/container/builders.ts';
+import { testFolder } from './test-folder.ts';
 
 const reason = await labUnavailable('28.5');
 if (reason !== undefined) process.stderr.write(`Docker driver tests skipped: ${reason}\n`);
@@ -40,7 +40,7 @@ const base: Service = {
 /** One agent's worth of driver over the engine of a lab machine. */
 class Driver {
   readonly replica = new MemoryReplica(aMachine().id);
-  readonly dataDir = mkdtempSync(join(tmpdir(), 'tsc-compose-driver-'));
+  readonly dataDir = testFolder('tsc-compose-driver-');
   readonly lines: string[] = [];
   readonly engine: Engine;
   observer: Observer;

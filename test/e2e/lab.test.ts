@@ -4,16 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findDebianMirror } from '../lab/debian-mirror.ts';
@@ -23,7 +14,8 @@ import { Lab, labUnavailable } from '../lab/lab.ts';
 import type { Machine } from '../lab/machine.ts';
 import { type EngineName, ensurePackages, toolPath } from '../lab/packages.ts';
 import { run } from '../lab/run.ts';
-import { labDir, netnsName } from '../lab/state.ts';
+import { labDir, labOwner, netnsName, readLab } from '../lab/state.ts';
+import { testFolder } from './test-folder.ts';
 
 const log = (line: string) => process.stderr.write(`${line}\n`);
 const reason = await labUnavailable('28.5', log);
@@ -122,8 +114,14 @@ for (const engine of ['28.5', '20.10'] as const satisfies readonly EngineName[])
       });
       await loadImages(m1, [image]);
       const id = await m1.execOk(['docker', 'run', '-d', '-p', '8080:80', 'page:v1']);
-      const answer = await httpGet({ address: m1.address, port: 8080 });
-      expect([answer.status, answer.body]).toEqual([200, 'page one\n']);
+      // The engine has started the program; when it listens is its own affair.
+      const ask = async () => {
+        const { status, body } = await httpGet({ address: m1.address, port: 8080 });
+        return [status, body];
+      };
+      await expect
+        .poll(() => ask().catch(String), { timeout: 20_000 })
+        .toEqual([200, 'page one\n']);
       const seen = await m2.execOk(['curl', '-s', `http://${m1.address}:8080/`]).catch(() => '');
       if (existsSync('/usr/bin/curl')) expect(seen).toBe('page one');
       await m1.execOk(['docker', 'rm', '-f', id]);
@@ -279,9 +277,9 @@ for (const engine of ['28.5', '20.10'] as const satisfies readonly EngineName[])
 }
 
 describe.skipIf(reason !== undefined)('the command line', () => {
-  const name = `cli${process.pid}`;
-  const cli = (...words: readonly string[]) =>
-    run([process.execPath, join(import.meta.dirname, '../lab/cli.ts'), ...words]);
+  const name = process.env.TSC_COMPOSE_TEST_LAB ?? `cli${process.pid}`;
+  const cliCommand = [process.execPath, join(import.meta.dirname, '../lab/cli.ts')];
+  const cli = (...words: readonly string[]) => run([...cliCommand, ...words]);
   const lab = (...words: readonly string[]) => cli('--lab', name, ...words);
 
   afterAll(() => {
@@ -313,6 +311,7 @@ describe.skipIf(reason !== undefined)('the command line', () => {
 
   test('a lab stays after the command that made it, and others act on it', async () => {
     expect(await lab('up', '2')).toMatchObject({ code: 0 });
+    expect(readLab(name)?.owner?.pid).toBe(process.pid);
     expect(Lab.cleanLeftovers()).not.toContain(name);
     expect((await lab('exec', 'm1', 'hostname')).stdout).toBe('m1\n');
     expect((await lab('exec', 'm1', 'sh', '-c', 'exit 7')).code).toBe(7);
@@ -334,6 +333,24 @@ describe.skipIf(reason !== undefined)('the command line', () => {
     expect((await lab('down')).code).toBe(0);
     expect(Lab.leftovers(name)).toEqual([]);
   });
+
+  test('a lab that is made for a process ends with it, half-made too', async () => {
+    const owned = `own${process.pid}`;
+    const owner = spawn('sleep', ['600']);
+    const up = (pid: number | undefined) =>
+      run([...cliCommand, '--lab', owned, 'up', '1'], {
+        env: { ...process.env, [labOwner]: `${pid}` },
+      });
+    const made = up(owner.pid);
+    await expect.poll(() => readLab(owned), { interval: 10, timeout: 60_000 }).toBeDefined();
+    owner.kill('SIGKILL');
+    expect(await made).toMatchObject({ code: 1, stdout: '' });
+    expect(Lab.leftovers(owned)).toEqual([]);
+    const tooLate = await up(owner.pid);
+    expect(tooLate.stderr).toContain(
+      `${labOwner}=${owner.pid} is not the pid of a running process`,
+    );
+  });
 });
 
 describe.skipIf(reason !== undefined)('the package cache', () => {
@@ -343,7 +360,7 @@ describe.skipIf(reason !== undefined)('the package cache', () => {
   let env: Readonly<Record<string, string>>;
 
   beforeAll(() => {
-    dir = mkdtempSync(join(tmpdir(), 'tsc-compose-cache-'));
+    dir = testFolder('tsc-compose-cache-');
     env = { PATH: process.env['PATH'] ?? '', TSC_COMPOSE_CACHE: dir };
   });
   afterAll(() => {

@@ -7,7 +7,6 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import * as http from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,6 +19,7 @@ import { configEntry, headerEntry, layerEntry } from '../../src/images/protocol.
 import { type LabImage, loadImages } from '../lab/images.ts';
 import { Lab, labUnavailable } from '../lab/lab.ts';
 import { type EngineKind, noise, PushLab, twoVersions } from './push-lab.ts';
+import { testFolder } from './test-folder.ts';
 
 const all: readonly EngineKind[] = ['classic', 'containerd', 'old'];
 const reason = (await labUnavailable('28.5')) ?? (await labUnavailable('20.10'));
@@ -107,7 +107,8 @@ describe.skipIf(reason !== undefined)('push between engines', () => {
     test('an engine that does not reach us is read by save, and only what is missing is sent', async () => {
       const changed = await twoVersions(`${name}-saved`, 9_000_000);
       await loadImages(lab.machine(from), [changed.v1, changed.v2]);
-      const knownPath = join(tmpdir(), `tsc-compose-push-test-${process.pid}.json`);
+      const folder = testFolder('tsc-compose-push-test-');
+      const knownPath = join(folder, 'known.json');
       // This process is outside the machine, so the engine's loopback is another one.
       const push = async (reference: string) => {
         const notes: string[] = [];
@@ -131,7 +132,7 @@ describe.skipIf(reason !== undefined)('push between engines', () => {
         expect(result?.sentBytes).toBeLessThan(1_200_000);
         expect(await lab.configOf(others[0] ?? 'old', changed.v2.name)).toBe(changed.v2.id);
       } finally {
-        await rm(knownPath, { force: true });
+        await rm(folder, { recursive: true });
       }
     });
   });

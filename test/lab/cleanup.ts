@@ -7,6 +7,7 @@
  * carry a lab's mark, and never touches a lab whose owner lives unless told its name.
  */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { TscError } from '../../src/lib/errors.ts';
 import { labGroups, removeGroup } from './cgroups.ts';
 import {
   isRunning,
@@ -23,6 +24,7 @@ import {
   labDir,
   labMark,
   labOfNetns,
+  labOwner,
   labsOnDisk,
   readLab,
   rootLinkName,
@@ -200,6 +202,36 @@ export function removeAtExit(name: string): void {
     for (const signal of endSignals) process.once(signal, endBySignal);
   }
   owned.add(name);
+}
+
+/** 250 ms between looks for the owner of a lab that this process makes for somebody else. */
+const ownerLookMs = 250;
+
+/**
+ * The process with which a kept lab ends, as the environment names it; null when it names none.
+ * @throws TscError when that process does not run: its lab would be removed while it is made
+ */
+export function ownerOfKept(): ProcessIdentity | null {
+  const pid = process.env[labOwner];
+  if (pid === undefined || pid === '') return null;
+  const owner = processIdentity(Number(pid));
+  if (owner !== undefined) return owner;
+  throw new TscError('E_LAB_OWNER', `${labOwner}=${pid} is not the pid of a running process`, {
+    hint: 'unset it for a lab that stays',
+  });
+}
+
+/**
+ * Ends this process with the lab that it makes for another one, once that has ended. Nobody else
+ * would: a command has a process group of its own, which a signal to its caller's does not reach.
+ */
+export function endWith(owner: ProcessIdentity, name: string): void {
+  const timer = setInterval(() => {
+    if (isRunning(owner)) return;
+    removeLab(name);
+    process.exit(1);
+  }, ownerLookMs);
+  timer.unref();
 }
 
 /** Takes back `removeAtExit`. */

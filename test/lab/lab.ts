@@ -12,10 +12,12 @@ import { existsSync } from 'node:fs';
 import { TscError } from '../../src/lib/errors.ts';
 import {
   cleanLeftovers,
+  endWith,
   forgetAtExit,
   isInUse,
   type Leftover,
   leftovers,
+  ownerOfKept,
   removeAtExit,
   removeLab,
 } from './cleanup.ts';
@@ -55,7 +57,7 @@ export interface LabOptions {
   readonly daemonConfig?: Readonly<Record<string, unknown>>;
   /** Whether to start the engines; true when not given. */
   readonly withEngine?: boolean;
-  /** Whether the lab outlives this process; false when not given. */
+  /** Whether the lab outlives this process (until the end of `$TSC_COMPOSE_LAB_OWNER`); false when not given. */
   readonly isKept?: boolean;
   readonly log?: (line: string) => void;
 }
@@ -121,7 +123,7 @@ export class Lab {
     const { subnet, peer } = await claimSubnet(tools.ip, options.subnet, seed % 256);
     const state: LabState = {
       name,
-      owner: options.isKept === true ? null : (processIdentity(process.pid) ?? null),
+      owner: options.isKept === true ? ownerOfKept() : (processIdentity(process.pid) ?? null),
       bootId: currentBootId(),
       subnet,
       ipProgram: tools.ip,
@@ -136,6 +138,7 @@ export class Lab {
       });
     }
     if (options.isKept !== true) removeAtExit(name);
+    else if (state.owner !== null) endWith(state.owner, name);
     const lab = new Lab(state, new Map([[engineName, engine]]), tools, log);
     try {
       await createUnderlay(state, peer, tools);

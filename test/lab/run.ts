@@ -6,7 +6,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { TscError } from '../../src/lib/errors.ts';
 
 export interface RunOptions {
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly input?: string | Uint8Array;
   readonly timeoutMs?: number;
   readonly cwd?: string;

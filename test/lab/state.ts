@@ -46,6 +46,12 @@ const labNamePattern = /^[a-z](?:[a-z0-9-]{0,14}[a-z0-9])?$/u;
 /** Environment variable that marks every process of a lab. */
 export const labMark = 'TSC_COMPOSE_LAB';
 
+/**
+ * Environment variable with the pid of the process with which a kept lab ends: a test run that calls
+ * a command which makes one (`lab up`, the demo) names itself, and so leaves nothing when it is ended.
+ */
+export const labOwner = 'TSC_COMPOSE_LAB_OWNER';
+
 /** Folder of a lab: its state, sockets, logs and the machines' disks. */
 export function labDir(name: string): string {
   if (!labNamePattern.test(name)) {
