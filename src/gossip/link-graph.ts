@@ -4,6 +4,11 @@
  * machine, and a machine that died long ago does not rise in a joiner's view. Reachable is who the
  * search from here finds. The idea is OSPF's.
  *
+ * Lists are late: a link that flapped is held back from them for up to a minute, and when the only
+ * other way goes, both ends have to publish before it is an edge. So the search begins a second time
+ * at those with whom this machine itself is linked and whom no list leads to: who answers here lives.
+ * `isFoundByLists` leaves that out, because it says whether such a link has to be listed at once.
+ *
  * Kept up to date change by change, because a list changes somewhere many times a second in a large
  * lossy cluster and a whole search costs N times the degree: a new edge matters only when it leads
  * out of what is reachable, and a lost one is searched for from both ends at once until the two
@@ -27,7 +32,13 @@ export class LinkGraph implements Connectivity {
   readonly #listed = new Map<MachineId, ReadonlySet<MachineId>>();
   /** Whom each machine calls headless; only those that call anybody so. */
   readonly #callsHeadless = new Map<MachineId, readonly MachineId[]>();
+  /** By the lists alone. */
   #reachable: Set<MachineId>;
+  /** Linked with this machine, and found by no list. */
+  #unlisted: readonly MachineId[] = [];
+  /** Those, and whom the lists lead to from there. */
+  #beyond = new Set<MachineId>();
+  #isBeyondDue = false;
   #headless: ReadonlySet<MachineId> = nobody;
   #hasChanged = true;
   #isHeadlessDue = false;
@@ -38,7 +49,12 @@ export class LinkGraph implements Connectivity {
   }
 
   get reachable(): ReadonlySet<MachineId> {
-    return this.#reachable;
+    const beyond = this.#beyond;
+    return beyond.size === 0 ? this.#reachable : new Set([...this.#reachable, ...beyond]);
+  }
+
+  isFoundByLists(machine: MachineId): boolean {
+    return this.#reachable.has(machine);
   }
 
   get headless(): ReadonlySet<MachineId> {
@@ -57,7 +73,29 @@ export class LinkGraph implements Connectivity {
   setMembers(members: readonly MachineId[]): void {
     this.#members = new Set(members);
     this.#reachable = this.#searchAll();
+    this.#isBeyondDue = true;
     this.#changed();
+  }
+
+  /**
+   * With whom this machine has links itself, over which something came a moment ago. To be said
+   * again before each look at `reachable`: it is only then that the second search is complete.
+   * @returns whether there are some to whom no list leads
+   */
+  setLinked(linked: readonly MachineId[]): boolean {
+    const unlisted = linked.filter((id) => !this.#reachable.has(id) && this.#members.has(id));
+    const isOver = (machine: MachineId): boolean =>
+      !unlisted.includes(machine) && this.#beyond.has(machine);
+    if (this.#isBeyondDue || this.#unlisted.some(isOver)) {
+      this.#beyond = new Set();
+      this.#isBeyondDue = false;
+      this.#changed();
+    }
+    this.#unlisted = unlisted;
+    for (const machine of unlisted) {
+      if (!this.#beyond.has(machine)) this.#spread(machine, this.#beyond);
+    }
+    return unlisted.length > 0;
   }
 
   /** A machine's list; undefined when it has none any more. */
@@ -76,6 +114,9 @@ export class LinkGraph implements Connectivity {
     for (const peer of after) if (!before.has(peer)) this.#edgeCame(machine, peer);
     const lost = [...before].filter((peer) => !after.has(peer) && this.#wasEdge(machine, peer));
     if (lost.length > 0) for (const end of [machine, ...lost]) this.#cutOff(end);
+    if (this.#beyond.size > 0 && [...before].some((peer) => !after.has(peer))) {
+      this.#isBeyondDue = true;
+    }
   }
 
   #changed(): void {
@@ -107,15 +148,24 @@ export class LinkGraph implements Connectivity {
   }
 
   #edgeCame(a: MachineId, b: MachineId): void {
-    const reachable = this.#reachable;
-    if (reachable.has(a) === reachable.has(b) || !this.#isEdge(a, b)) return;
-    // Only what is found anew is searched on: going through all that was known before, for each of
-    // N machines that come, would make a start of N machines cost N times N steps on each of them.
-    const found = new Set([reachable.has(a) ? b : a]);
+    const isNear = this.#reachable.has(a) || this.#reachable.has(b);
+    const part = isNear ? this.#reachable : this.#beyond;
+    if (part.has(a) === part.has(b) || !this.#isEdge(a, b)) return;
+    this.#spread(part.has(a) ? b : a, part);
+  }
+
+  /**
+   * Takes a machine into a part, with all that the lists lead to from there. Only what is found anew
+   * is searched on: going through all that was known before, for each of N machines that come,
+   * would make a start of N machines cost N times N steps on each of them.
+   */
+  #spread(from: MachineId, part: Set<MachineId>): void {
+    const found = new Set([from]);
     for (const machine of found) {
-      reachable.add(machine);
-      for (const peer of this.#peersOf(machine)) if (!reachable.has(peer)) found.add(peer);
+      part.add(machine);
+      for (const peer of this.#peersOf(machine)) if (!part.has(peer)) found.add(peer);
     }
+    if (part === this.#reachable) for (const machine of found) this.#beyond.delete(machine);
     this.#changed();
   }
 
@@ -170,10 +220,11 @@ export class LinkGraph implements Connectivity {
   #findHeadless(): void {
     this.#isHeadlessDue = false;
     const headless = new Set<MachineId>();
+    const { reachable } = this;
     for (const [machine, called] of this.#callsHeadless) {
-      if (!this.#reachable.has(machine)) continue;
+      if (!reachable.has(machine)) continue;
       for (const peer of called) {
-        if (this.#members.has(peer) && !this.#reachable.has(peer)) headless.add(peer);
+        if (this.#members.has(peer) && !reachable.has(peer)) headless.add(peer);
       }
     }
     this.#headless = headless;

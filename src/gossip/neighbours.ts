@@ -16,6 +16,7 @@ import {
   extraLinkMs,
   fullMeshCount,
   hostileBanMs,
+  linkTimeoutMs,
   maxAnnounceDelayMs,
   maxRedialMs,
   maxRivalCount,
@@ -56,7 +57,8 @@ interface Published {
 export interface NeighboursComponents {
   readonly runtime: Runtime;
   readonly self: MachineId;
-  readonly isReachable: (machine: MachineId) => boolean;
+  /** Whether the lists of all lead to a machine. */
+  readonly isFoundByLists: (machine: MachineId) => boolean;
   /** Writes `links/<self>`. */
   readonly publish: (body: LinksBody) => void;
   readonly onLinkUp: (link: Link) => void;
@@ -114,6 +116,21 @@ export class Neighbours {
       if ((this.#peers.get(id)?.heardMs ?? Number.NEGATIVE_INFINITY) >= monotonicMs) count++;
     }
     return count;
+  }
+
+  /**
+   * With whom there is a link over which something came since a moment. One that is being redialled
+   * counts as it does in our list: it is lost when that is confirmed.
+   */
+  linkedSince(monotonicMs: number): readonly MachineId[] {
+    const linked: MachineId[] = [];
+    for (const peer of this.#peers.values()) {
+      const { machine, link, confirmUntilMs } = peer;
+      if (link === undefined && confirmUntilMs === undefined) continue;
+      const heardMs = link?.heardMs ?? peer.heardMs;
+      if (heardMs !== undefined && heardMs >= monotonicMs) linked.push(machine);
+    }
+    return linked;
   }
 
   /** Members changed: dials new neighbours, drops machines that are none any more. */
@@ -394,13 +411,13 @@ export class Neighbours {
   }
 
   #announce(): void {
-    const { runtime, self, isReachable, publish } = this.#components;
+    const { runtime, self, isFoundByLists, publish } = this.#components;
     if (this.#isStopped || !this.#memberSet.has(self)) return;
     const nowMs = runtime.monotonic();
     if (!this.#isNews(nowMs)) return;
     const peers = [...this.#peers.values()].sort((a, b) => (a.machine < b.machine ? -1 : 1));
     const up = peers.filter((peer) => this.#isListed(peer, nowMs));
-    const restores = up.some((peer) => !peer.isAnnounced && !isReachable(peer.machine));
+    const restores = up.some((peer) => !peer.isAnnounced && !isFoundByLists(peer.machine));
     const headless = peers.filter((peer) => peer.isHeadless && peer.link === undefined);
     if (!this.#takeToken(nowMs, restores)) return;
     this.#published = {
@@ -441,7 +458,10 @@ export class Neighbours {
 
   #isListed(peer: Peer, nowMs: number): boolean {
     if (peer.link === undefined) return peer.isAnnounced && peer.confirmUntilMs !== undefined;
-    if (peer.isAnnounced || !this.#components.isReachable(peer.machine)) return true;
+    if (peer.isAnnounced) return true;
+    // A link that flaps may be silent for longer before it is given up, but not begin so.
+    if (nowMs - peer.link.heardMs > linkTimeoutMs) return false;
+    if (!this.#components.isFoundByLists(peer.machine)) return true;
     return nowMs - peer.link.upMs >= holdDownOf(peer, nowMs);
   }
 

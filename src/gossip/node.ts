@@ -152,7 +152,7 @@ export class GossipNode {
     this.#neighbours = new Neighbours({
       runtime,
       self: this.#self,
-      isReachable: (machine) => this.#presence.isReachable(machine),
+      isFoundByLists: (machine) => this.#presence.isFoundByLists(machine),
       publish: (body) => this.#publishLinks(body),
       onLinkUp: (link) => this.#linkIsUp(link),
       onLinkGone: (link) => this.#linkIsGone(link),
@@ -506,6 +506,8 @@ export class GossipNode {
       this.#neighbours.setMembers(members);
     }
     const haveChanged = this.#presence.update(this.#neighbours, this.#runtime.monotonic());
+    // The others do not know of these ways before they are listed.
+    if (this.#presence.hasUnlistedWays) this.#neighbours.announceSoon();
     if (haveChanged) this.#runtime.livenessChanged();
   }
 

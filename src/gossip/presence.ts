@@ -5,6 +5,7 @@
 import type { MachineId } from '../model/ids.ts';
 import type { Guard, Liveness } from '../model/view.ts';
 import { Guards } from './guards.ts';
+import { linkTimeoutMs } from './limits.ts';
 import { LinkGraph } from './link-graph.ts';
 import { type Leaving, type LinksBody, LivenessTracker } from './liveness.ts';
 
@@ -13,6 +14,8 @@ export interface LinkFacts {
   readonly linkCount: number;
   readonly wantedCount: number;
   heardCountSince(monotonicMs: number): number;
+  /** With whom there is a link, or one that is being redialled, heard since a moment. */
+  linkedSince(monotonicMs: number): readonly MachineId[];
   lastFrameMs(machine: MachineId): number | undefined;
 }
 
@@ -29,6 +32,7 @@ export class Presence {
   readonly #graph: LinkGraph;
   #members: readonly MachineId[] = [];
   #activeGuards: readonly Guard[] = [];
+  #hasUnlistedWays = false;
 
   constructor({ self, monotonicMs, wallMs }: PresenceOptions) {
     this.#self = self;
@@ -41,8 +45,14 @@ export class Presence {
     return this.#activeGuards;
   }
 
-  isReachable(machine: MachineId): boolean {
-    return this.#graph.reachable.has(machine);
+  /** Whether the lists lead to a machine, without what only this machine knows of its own links. */
+  isFoundByLists(machine: MachineId): boolean {
+    return this.#graph.isFoundByLists(machine);
+  }
+
+  /** Some are reachable only over links that are not in both lists yet. */
+  get hasUnlistedWays(): boolean {
+    return this.#hasUnlistedWays;
   }
 
   state(machine: MachineId): Liveness {
@@ -104,6 +114,8 @@ export class Presence {
   update(facts: LinkFacts, monotonicMs: number): boolean {
     const members = this.#members;
     const graph = this.#graph;
+    // The shortest time-out, also for a link that flaps and is given longer: no list stands for it.
+    this.#hasUnlistedWays = graph.setLinked(facts.linkedSince(monotonicMs - linkTimeoutMs));
     const haveStatesChanged = this.#tracker.update({
       members,
       reachable: graph.reachable,

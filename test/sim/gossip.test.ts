@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { readLinks } from '../../src/gossip/liveness.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
@@ -111,6 +112,63 @@ test('each part of a partition takes the other for lost', () => {
     ),
   ).toEqual(['lost', 'lost', 'lost']);
   expect(states(rest[0], [a?.machine, b?.machine])).toEqual(['lost', 'lost']);
+});
+
+describe('a link that flapped', () => {
+  /** Of three machines the first two are linked, in no list, and know each other from the third. */
+  function heldBack(): readonly [SimCluster, SimMachine, SimMachine, SimMachine] {
+    const cluster = formed(6, 3);
+    const { world, network } = cluster;
+    const [a, b, c] = cluster.machines as [SimMachine, SimMachine, SimMachine];
+    for (let round = 0; round < 3; round++) {
+      network.cut(a, b);
+      network.cut(b, a);
+      world.runUntil(world.nowMs + 15_000);
+      network.healAll();
+      world.runUntil(world.nowMs + 4000);
+    }
+    expect(a.node?.linkedMachines()).toContain(b.machine);
+    expect([lists(a, b), lists(b, a)]).toEqual([false, false]);
+    return [cluster, a, b, c];
+  }
+
+  function lists({ machine, node }: SimMachine, other: SimMachine): boolean {
+    const links = readLinks(node?.map.get(`links/${machine}`)?.value);
+    return links?.up.some((link) => link.machine === other.machine) ?? false;
+  }
+
+  test('is held back while there is another way, and counts as soon as that is gone', () => {
+    const [{ world }, a, b, c] = heldBack();
+    const states = new Set<string | undefined>();
+    c.killProcess();
+    const untilMs = world.nowMs + 3000;
+    while (world.nowMs < untilMs) {
+      world.runUntil(world.nowMs + 1);
+      states.add(a.node?.liveness().get(b.machine));
+      states.add(b.node?.liveness().get(a.machine));
+    }
+    expect(states).toEqual(new Set(['reachable']));
+    expect([lists(a, b), lists(b, a)]).toEqual([true, true]);
+  });
+
+  test('counts only as long as something comes over it', () => {
+    const [{ world }, a, b, c] = heldBack();
+    c.killProcess();
+    b.powerOff();
+    world.runUntil(world.nowMs + 1000);
+    expect(a.node?.liveness().get(b.machine)).toBe('reachable');
+    world.runUntil(world.nowMs + 2000);
+    expect(a.node?.liveness().get(b.machine)).toBe('unreachable');
+  });
+
+  test('is not listed anew while it is silent, though it is given longer than others', () => {
+    const [{ world }, a, b, c] = heldBack();
+    b.powerOff();
+    world.runUntil(world.nowMs + 4500);
+    expect(c.node?.liveness().get(b.machine)).toBe('unreachable');
+    expect(a.node?.linkedMachines()).toContain(b.machine);
+    expect(lists(a, b)).toBe(false);
+  });
 });
 
 test('a machine that loses all links is isolated, and recovers', () => {

@@ -20,7 +20,7 @@ interface Known {
 const known: readonly Known[] = [
   {
     mutation: 'noConfirmWindow',
-    seeds: [3, 4, 23],
+    seeds: [42, 51, 53, 60],
     minutes: 1,
     word: /announces the loss of a link/,
   },
@@ -30,7 +30,7 @@ const known: readonly Known[] = [
     minutes: 2,
     word: /carries out an old change/,
   },
-  { mutation: 'removalOnAbsence', seeds: [7, 9, 30], minutes: 1, word: /it has no record/ },
+  { mutation: 'removalOnAbsence', seeds: [10, 13, 18, 29], minutes: 1, word: /it has no record/ },
   { mutation: 'repairByVersion', seeds: [2, 3, 9, 11], minutes: 1, word: /has other content/ },
   { mutation: 'edgeByOneEnd', seeds: [139, 145], minutes: 2, word: /which has no power/ },
   { mutation: 'hookByAll', seeds: [1, 4, 5, 7], minutes: 1, word: /was started twice/ },

@@ -84,11 +84,47 @@ describe('connectivity', () => {
   });
 });
 
-/** The definition: a search over all edges that both ends list. */
-function searched(self: MachineId, members: readonly MachineId[], lists: Lists): string {
+describe('links of this machine that are in no list yet', () => {
+  const members = [a, b, c, d];
+  const lists = new Map([
+    [b, links([c])],
+    [c, links([b], [d])],
+  ]);
+
+  test('who answers here lives, and so does whom the lists lead to from there', () => {
+    const graph = connectivity(a, members, lists);
+    expect(graph.setLinked([b])).toBe(true);
+    expect([...graph.reachable]).toEqual([a, b, c]);
+    expect([...graph.headless]).toEqual([d]);
+    expect(graph.isFoundByLists(b)).toBe(false);
+    expect(graph.takeChanged()).toBe(true);
+    expect(graph.setLinked([])).toBe(false);
+    expect([...graph.reachable]).toEqual([a]);
+    expect(graph.takeChanged()).toBe(true);
+  });
+
+  test('count for nothing where the lists lead there, or with a stranger', () => {
+    const graph = connectivity(a, [a, b, c], lists);
+    expect(graph.setLinked([d])).toBe(false);
+    graph.setLinks(a, links([c]));
+    graph.setLinks(c, links([a, b]));
+    graph.takeChanged();
+    expect(graph.setLinked([b])).toBe(false);
+    expect(graph.takeChanged()).toBe(false);
+    expect([...graph.reachable].sort()).toEqual([a, b, c]);
+  });
+});
+
+/** The definition: a search over all edges that both ends list, and over own links. */
+function searched(
+  self: MachineId,
+  members: readonly MachineId[],
+  lists: Lists,
+  linked: readonly MachineId[],
+): string {
   const isNode = (machine: MachineId): boolean => machine === self || members.includes(machine);
   const lists2 = new Map([...lists].map(([id, { up }]) => [id, up.map(({ machine }) => machine)]));
-  const found = new Set([self]);
+  const found = new Set([self, ...linked.filter(isNode)]);
   for (const machine of found) {
     for (const peer of lists2.get(machine) ?? []) {
       if (isNode(peer) && lists2.get(peer)?.includes(machine)) found.add(peer);
@@ -108,6 +144,7 @@ test('kept change by change, it is what a search over everything finds', () => {
     const self = machines[0] as MachineId;
     const lists = new Map<MachineId, LinksBody>();
     const graph = connectivity(self, members, lists);
+    let linked: readonly MachineId[] = [];
     for (let step = 0; step < 200; step++) {
       const machine = world.pick(machines) as MachineId;
       const dice = world.random();
@@ -117,13 +154,22 @@ test('kept change by change, it is what a search over everything finds', () => {
       } else if (dice < 0.1) {
         lists.delete(machine);
         graph.setLinks(machine, undefined);
+      } else if (dice < 0.3) {
+        linked = machines.filter((id) => id !== self && world.random() < 0.15);
       } else {
         const share = world.pick([0.05, 0.2, 0.5, 0.9]) ?? 0;
         const body = links(machines.filter((id) => id !== machine && world.random() < share));
         lists.set(machine, body);
         graph.setLinks(machine, body);
       }
-      expect([...graph.reachable].sort().join()).toBe(searched(self, members, lists));
+      graph.setLinked(linked);
+      expect([...graph.reachable].sort().join()).toBe(searched(self, members, lists, linked));
+      expect(
+        [...graph.reachable]
+          .filter((id) => graph.isFoundByLists(id))
+          .sort()
+          .join(),
+      ).toBe(searched(self, members, lists, []));
     }
   }
 });
