@@ -15,7 +15,6 @@ import type { InfoAnswer } from '../src/model/api.ts';
 import type { MachineId } from '../src/model/ids.ts';
 import { meshPort } from '../src/model/names.ts';
 import { type MachineRecord, recordKey } from '../src/model/record.ts';
-import type { Snapshot } from '../src/model/snapshot.ts';
 import { planVersion } from '../src/plan/limits.ts';
 import { plan } from '../src/plan/plan.ts';
 import { idleLocalState } from '../src/plan/steps.ts';
@@ -159,7 +158,8 @@ export class Agent {
     this.#api = new ApiServer(
       {
         info: () => this.#info(),
-        snapshot: () => this.#snapshot(),
+        snapshot: () => this.#cluster().snapshot(),
+        evaluated: () => this.#cluster().evaluatedSnapshot(),
         gossipStatus: () => {
           if (this.#replica.cluster === undefined) throw noCluster();
           return this.#replica.gossipStatus();
@@ -292,10 +292,6 @@ export class Agent {
       residentBytes: process.memoryUsage.rss(),
       cpuSeconds: (user + system) / 1e6,
     });
-  }
-
-  #snapshot(): Snapshot {
-    return this.#cluster().snapshot();
   }
 
   /** @throws TscError E_CLUSTER_NONE, E_AGENT_STARTING */

@@ -8,6 +8,9 @@ import type { Snapshot } from '../src/model/snapshot.ts';
 
 /** 50 ms: a flush of many records becomes one snapshot; a person does not see the delay. */
 const gatherMs = 50;
+/** Four times as long as the last one took, at most 250 ms: a busy agent has better things to do. */
+const restFactor = 4;
+const restLimitMs = 250;
 
 /** 1 MiB: a watcher with more than this unsent waits until it has read. */
 const maxUnsentBytes = 1024 * 1024;
@@ -16,7 +19,10 @@ const maxUnsentBytes = 1024 * 1024;
 const pingMs = 15_000;
 
 export interface WatchComponents {
+  /** As of now: what a new watcher is told first. */
   readonly snapshot: () => Snapshot;
+  /** As of the last evaluation, which `subscribe` has told of. */
+  readonly evaluated: () => Snapshot;
   readonly subscribe: (listener: () => void) => () => void;
   readonly reportFault: (error: unknown) => void;
 }
@@ -34,23 +40,30 @@ export function watchers(components: WatchComponents): Watchers {
   let unsubscribe: (() => void) | undefined;
   let gathering: NodeJS.Timeout | undefined;
   let pinging: NodeJS.Timeout | undefined;
+  let lastTookMs = 0;
 
   const gather = (): void => {
-    gathering ??= setTimeout(() => {
-      gathering = undefined;
-      sendTo([...clients]);
-    }, gatherMs);
+    const restMs = Math.min(restFactor * lastTookMs, restLimitMs);
+    gathering ??= setTimeout(
+      () => {
+        gathering = undefined;
+        sendTo([...clients], components.evaluated);
+      },
+      Math.max(gatherMs, restMs),
+    );
   };
 
-  const sendTo = (targets: readonly WebSocket[]): void => {
+  const sendTo = (targets: readonly WebSocket[], snapshot: () => Snapshot): void => {
     if (targets.length === 0) return;
+    const startMs = performance.now();
     let text: string;
     try {
-      text = JSON.stringify(components.snapshot());
+      text = JSON.stringify(snapshot());
     } catch (error) {
       components.reportFault(error);
       return;
     }
+    lastTookMs = performance.now() - startMs;
     for (const client of targets) {
       if (client.bufferedAmount > maxUnsentBytes) waiting.add(client);
       else client.send(text, () => catchUp(client));
@@ -89,7 +102,7 @@ export function watchers(components: WatchComponents): Watchers {
       client.on('error', () => client.terminate());
       unsubscribe ??= components.subscribe(gather);
       pinging ??= setInterval(ping, pingMs);
-      sendTo([client]);
+      sendTo([client], components.snapshot);
     },
     stop() {
       for (const client of clients) remove(client);

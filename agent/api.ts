@@ -13,6 +13,7 @@ import { WebSocketServer } from 'ws';
 import { TscError } from '../src/lib/errors.ts';
 import type { ApiError } from '../src/model/api.ts';
 import type { MachineId } from '../src/model/ids.ts';
+import type { Snapshot } from '../src/model/snapshot.ts';
 import { answerUpgradeError, forwardRequest, forwardUpgrade } from './api-forward.ts';
 import type { Route, RouteComponents } from './api-routes.ts';
 import { jsonRoutes, statusOf } from './api-routes.ts';
@@ -49,6 +50,8 @@ export interface ApiComponents extends RouteComponents {
   readonly metrics: () => string;
   /** Opens an RPC stream to another member. */
   readonly connectRpc: (machine: MachineId) => Promise<Duplex>;
+  /** What watchers are told of a change: as of the last evaluation. */
+  readonly evaluated: () => Snapshot;
   /** Called after anything that a snapshot shows has changed; returns what ends the calls. */
   readonly subscribe: (listener: () => void) => () => void;
   /** Faults of ours that a request met: logged by the agent, never shown to the client. */

@@ -15,13 +15,23 @@ export class UpstreamFiles {
 
   /** Writes what has changed; files that are not wanted any more stay. */
   async write(wanted: ReadonlyMap<string, string>): Promise<void> {
-    if (wanted.size > 0) await mkdir(this.#folder, { recursive: true });
     for (const [name, text] of wanted) {
       if (this.#written.get(name) === text) continue;
-      const path = join(this.#folder, name);
+      if (this.#written.size === 0) await mkdir(this.#folder, { recursive: true });
+      await this.#replace(name, text);
+      this.#written.set(name, text);
+    }
+  }
+
+  async #replace(name: string, text: string): Promise<void> {
+    const path = join(this.#folder, name);
+    try {
       await writeFile(`${path}.new`, text);
       await rename(`${path}.new`, path);
-      this.#written.set(name, text);
+    } catch (error) {
+      // Somebody may have removed the folder: the next try makes it and all files anew.
+      this.#written.clear();
+      throw error;
     }
   }
 

@@ -52,6 +52,8 @@ export class ContentHash {
   readonly #sums = new Uint32Array(bucketCount * 2);
   #high = 0;
   #low = 0;
+  /** undefined after a change: every heartbeat on every link asks for it. */
+  #total: Uint8Array | undefined;
 
   /** Counts a record in. */
   add(bucket: number, { high, low }: Fingerprint): void {
@@ -70,11 +72,12 @@ export class ContentHash {
     this.#sums[index + 1] = (this.#sums[index + 1] ?? 0) + low;
     this.#high = (this.#high + high) >>> 0;
     this.#low = (this.#low + low) >>> 0;
+    this.#total = undefined;
   }
 
-  /** The 8 bytes that a heartbeat carries. */
+  /** The 8 bytes that a heartbeat carries; not to be written to. */
   total(): Uint8Array {
-    return fingerprintBytes({ high: this.#high, low: this.#low });
+    return (this.#total ??= fingerprintBytes({ high: this.#high, low: this.#low }));
   }
 
   /** All bucket hashes in a row: 2 KiB. */

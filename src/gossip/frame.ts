@@ -46,6 +46,14 @@ export type Frame =
 
 export type FrameType = Frame['type'];
 
+/** How frames become bytes and bytes frames. */
+export interface FrameCodec {
+  /** The bytes of a frame. */
+  encode(frame: Frame): Uint8Array;
+  /** Reads a frame: 'unknown' is one of a newer agent. */
+  decode(bytes: Uint8Array): Frame | 'unknown' | 'hostile';
+}
+
 /** Type numbers on the wire; a number is never given a second meaning. */
 const typeNumber = {
   heartbeat: 0,
@@ -226,3 +234,6 @@ function isBytes(value: unknown, length: number): value is Uint8Array {
 function copy(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }
+
+/** The one of every agent. */
+export const frameCodec: FrameCodec = { encode: encodeFrame, decode: decodeFrame };

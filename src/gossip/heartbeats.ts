@@ -57,6 +57,8 @@ export class Heartbeats {
   readonly #beats = new Map<LinkId, Beat>();
   /** How far the clock at the other end is ahead of ours. */
   readonly #skewMs = new Map<LinkId, number>();
+  /** Of all skews; undefined after one has changed. Every frame with records asks for it. */
+  #medianSkewMs: number | undefined;
   /** Machines whose clock was reported. */
   readonly #skewed = new Set<MachineId>();
 
@@ -75,7 +77,7 @@ export class Heartbeats {
   close(link: LinkId): void {
     this.#beats.get(link)?.cancel?.();
     this.#beats.delete(link);
-    this.#skewMs.delete(link);
+    if (this.#skewMs.delete(link)) this.#medianSkewMs = undefined;
   }
 
   /** One came: answers it, unless ours left a moment ago. */
@@ -106,6 +108,7 @@ export class Heartbeats {
   noteClock(link: LinkId, machine: MachineId, theirMs: number): void {
     const { runtime } = this.#components;
     const skewMs = Math.round(theirMs - runtime.now());
+    if (this.#skewMs.get(link) !== skewMs) this.#medianSkewMs = undefined;
     this.#skewMs.set(link, skewMs);
     const isSkewed = Math.abs(skewMs) > skewWarningMs;
     if (isSkewed && !this.#skewed.has(machine)) {
@@ -121,9 +124,9 @@ export class Heartbeats {
    * move this; with only one peer, it cannot by more than twice what a record may be ahead.
    */
   latestMs(): number {
-    const skews = [...this.#skewMs.values()].sort((a, b) => a - b);
-    const median = skews[Math.floor((skews.length - 1) / 2)] ?? 0;
-    return this.#components.runtime.now() + Math.min(Math.max(median, 0), 2 * maxAheadMs);
+    this.#medianSkewMs ??= medianOf([...this.#skewMs.values()]);
+    const aheadMs = Math.min(Math.max(this.#medianSkewMs, 0), 2 * maxAheadMs);
+    return this.#components.runtime.now() + aheadMs;
   }
 
   #beat(link: LinkId): void {
@@ -151,6 +154,12 @@ export class Heartbeats {
     beat.cancel?.();
     beat.cancel = this.#components.runtime.schedule(delayMs, () => this.#beat(link));
   }
+}
+
+/** The lower one of two in the middle; 0 of none. */
+function medianOf(values: number[]): number {
+  values.sort((a, b) => a - b);
+  return values[Math.floor((values.length - 1) / 2)] ?? 0;
 }
 
 function isSteady({ unsteadyMs }: Beat, nowMs: number): boolean {

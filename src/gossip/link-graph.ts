@@ -137,12 +137,14 @@ export class LinkGraph implements Connectivity {
     return machine === this.#self || this.#members.has(machine);
   }
 
-  *#peersOf(machine: MachineId): Iterable<MachineId> {
+  #peersOf(machine: MachineId): readonly MachineId[] {
+    const peers: MachineId[] = [];
     for (const peer of this.#listed.get(machine) ?? nobody) {
       if (this.#members.has(peer) || peer === this.#self) {
-        if (this.#listed.get(peer)?.has(machine)) yield peer;
+        if (this.#listed.get(peer)?.has(machine)) peers.push(peer);
       }
     }
+    return peers;
   }
 
   #edgeCame(a: MachineId, b: MachineId): void {

@@ -16,7 +16,7 @@ import type { ClusterId, Hlc, MachineId } from '../model/ids.ts';
 import { type ReplicatedRecord, recordKey, recordKind } from '../model/record.ts';
 import type { Guard, Liveness } from '../model/view.ts';
 import { signRecord } from './admission.ts';
-import { decodeFrame, encodeFrame, type Frame, isKey } from './frame.ts';
+import { type Frame, type FrameCodec, frameCodec, isKey } from './frame.ts';
 import { Heartbeats } from './heartbeats.ts';
 import {
   maxBodyBytes,
@@ -49,6 +49,8 @@ export interface GossipComponents {
   readonly runtime: Runtime;
   readonly signer: Signer;
   readonly verify: Verify;
+  /** Where one process holds many machines, they read a frame once for all of them. */
+  readonly codec?: FrameCodec;
 }
 
 export interface GossipOptions {
@@ -79,6 +81,7 @@ export class GossipNode {
   readonly #runtime: Runtime;
   readonly #signer: Signer;
   readonly #verify: Verify;
+  readonly #codec: FrameCodec;
   readonly #self: MachineId;
   #membership: Membership | undefined;
   readonly #neighbours: Neighbours;
@@ -96,7 +99,9 @@ export class GossipNode {
   #cancelTick: Cancel | undefined;
   #nextSweepMs = 0;
 
-  constructor({ runtime, signer, verify }: GossipComponents, { lastHlc }: GossipOptions) {
+  constructor(components: GossipComponents, { lastHlc }: GossipOptions) {
+    const { runtime, signer, verify, codec = frameCodec } = components;
+    this.#codec = codec;
     this.#runtime = runtime;
     this.#signer = signer;
     this.#verify = verify;
@@ -123,6 +128,7 @@ export class GossipNode {
     });
     this.#outbox = new Outbox({
       runtime,
+      encode: (frame) => codec.encode(frame),
       record: (key) => this.map.record(key),
       onSlow: (id) => {
         const link = this.#neighbours.link(id);
@@ -308,7 +314,7 @@ export class GossipNode {
     const link = this.#neighbours.link(id);
     if (link === undefined) return;
     this.#neighbours.heard(link);
-    const frame = decodeFrame(bytes);
+    const frame = this.#codec.decode(bytes);
     if (frame === 'unknown') return;
     if (frame === 'hostile') return this.#hostile(link, 'a malformed frame');
     this.#handle(link, frame);
@@ -346,7 +352,10 @@ export class GossipNode {
 
   // Records from others
 
-  #intake(records: readonly ReplicatedRecord[], from: Link | undefined): void {
+  #intake(received: readonly ReplicatedRecord[], from: Link | undefined): void {
+    // A record comes once by each link: most of what comes is what we have, and was judged before.
+    const records = received.filter((record) => !this.map.has(record));
+    if (records.length === 0) return;
     const before = this.#ownKeys.before(records);
     const { accepted, isForged } = this.#accept(records);
     if (accepted.length > 0) {
@@ -438,7 +447,7 @@ export class GossipNode {
     const link = this.#neighbours.link(id);
     if (link === undefined) return;
     if (this.#runtime.bufferedBytes(id) > maxSocketBytes) return this.#neighbours.cut(link, 'slow');
-    this.#runtime.send(id, encodeFrame(frame));
+    this.#runtime.send(id, this.#codec.encode(frame));
   }
 
   // Liveness

@@ -5,7 +5,7 @@
  * repaired later. Machine records go first, because nothing counts before its origin is known.
  */
 import type { ReplicatedRecord } from '../model/record.ts';
-import { encodeFrame } from './frame.ts';
+import type { Frame } from './frame.ts';
 import { maxBufferedBytes, outboxRetryMs, recordsFrameBytes, slowConsumerMs } from './limits.ts';
 import type { LinkId, Runtime } from './runtime.ts';
 
@@ -17,6 +17,7 @@ interface Waiting {
 
 export interface OutboxComponents {
   readonly runtime: Runtime;
+  readonly encode: (frame: Frame) => Uint8Array;
   readonly record: (key: string) => ReplicatedRecord | undefined;
   /** The peer does not take what it is sent. */
   readonly onSlow: (link: LinkId) => void;
@@ -96,24 +97,23 @@ export class Outbox {
         bytes += size;
         next++;
       }
-      if (records.length > 0) runtime.send(link, encodeOnce(records, encoded));
+      if (records.length > 0) runtime.send(link, this.#encodeOnce(records, encoded));
     }
     return true;
   }
-}
 
-/** Records do not change within one flush, so their keys say which frame it is. */
-function encodeOnce(
-  records: readonly ReplicatedRecord[],
-  encoded: Map<string, Uint8Array>,
-): Uint8Array {
-  const name = records.map(({ key }) => key).join('\n');
-  let frame = encoded.get(name);
-  if (frame === undefined) {
-    frame = encodeFrame({ type: 'records', records });
-    encoded.set(name, frame);
+  /** Records do not change within one flush, so their keys say which frame it is. */
+  #encodeOnce(records: readonly ReplicatedRecord[], encoded: Map<string, Uint8Array>): Uint8Array {
+    const [first] = records;
+    const isOne = records.length === 1 && first !== undefined;
+    const name = isOne ? first.key : records.map(({ key }) => key).join('\n');
+    let frame = encoded.get(name);
+    if (frame === undefined) {
+      frame = this.#components.encode({ type: 'records', records });
+      encoded.set(name, frame);
+    }
+    return frame;
   }
-  return frame;
 }
 
 /** `m/` before `x/` before the rest; within each as they came. */

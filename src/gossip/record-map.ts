@@ -2,7 +2,8 @@
  * The replicated map: per key the last writer's record. Merging is commutative, associative and
  * idempotent, because the order of two records is total: clock, then origin, then content. The map
  * decides nothing about who may write; records are checked before they get here (admission.ts).
- * Bodies are parsed once and on demand.
+ * Bodies are parsed once and on demand, and lists of a kind are made once for all who ask until one
+ * of its records changes.
  */
 import { hlcToMs } from '../lib/hlc.ts';
 import type { MachineId } from '../model/ids.ts';
@@ -27,12 +28,16 @@ const expiringKinds: ReadonlySet<string> = new Set(['c', 'fail', 'rev', 'hist', 
 
 /** The only machine that may write a key; undefined when every member may. */
 export function writerOf(key: string): string | undefined {
-  if (!singleWriterKinds.has(recordKind(key))) return undefined;
-  return key.split('/', 2)[1] ?? '';
+  const slash = key.indexOf('/');
+  if (!singleWriterKinds.has(slash < 0 ? key : key.slice(0, slash))) return undefined;
+  if (slash < 0) return '';
+  const end = key.indexOf('/', slash + 1);
+  return key.slice(slash + 1, end < 0 ? undefined : end);
 }
 
 /** Positive when `a` wins over `b`, 0 when they are the same. Total over all records of a key. */
 export function compareRecords(a: ReplicatedRecord, b: ReplicatedRecord): number {
+  if (a === b) return 0;
   if (a.hlc !== b.hlc) return a.hlc - b.hlc;
   if (a.origin !== b.origin) return a.origin < b.origin ? -1 : 1;
   if (a.schema !== b.schema) return a.schema - b.schema;
@@ -62,11 +67,46 @@ export interface OriginUsage {
   readonly bytes: number;
 }
 
+/** A record with all that follows from it alone. */
 interface Stored {
   readonly record: ReplicatedRecord;
   readonly fingerprint: Fingerprint;
+  readonly bucket: number;
+  /** Counted in the content hash. */
+  readonly isCounted: boolean;
   /** undefined until asked for; null when the body is not JSON. */
   entry: Entry | null | undefined;
+}
+
+/**
+ * A record never changes, so this is worked out once for it, however many maps of one process hold
+ * it: a simulation of many machines would do it once for each of them.
+ */
+const known = new WeakMap<ReplicatedRecord, Stored>();
+
+function storedOf(record: ReplicatedRecord): Stored {
+  let stored = known.get(record);
+  if (stored === undefined) {
+    const isCounted = !isPassingTombstone(record);
+    const [fingerprint, bucket] = [fingerprintOf(record), bucketOf(record.key)];
+    stored = { record, fingerprint, bucket, isCounted, entry: undefined };
+    known.set(record, stored);
+  }
+  return stored;
+}
+
+function entryOf(stored: Stored): Entry | undefined {
+  if (stored.entry === undefined) stored.entry = parseEntry(stored.record);
+  return stored.entry ?? undefined;
+}
+
+/** The records of one kind, and lists of them; a list is undefined until it is asked for. */
+interface OfKind {
+  readonly stored: Map<string, Stored>;
+  /** Sorted; undefined after keys came or went. */
+  keys: readonly string[] | undefined;
+  /** In order of the keys; undefined after any record changed. */
+  entries: readonly Entry[] | undefined;
 }
 
 /** Bytes that a record is charged for. */
@@ -78,9 +118,8 @@ export class RecordMap {
   readonly #stored = new Map<string, Stored>();
   readonly #buckets: Set<string>[] = Array.from({ length: bucketCount }, () => new Set<string>());
   readonly #usage = new Map<string, { recordCount: number; bytes: number }>();
+  readonly #kinds = new Map<string, OfKind>();
   readonly hash = new ContentHash();
-  /** Sorted; undefined after keys came or went. */
-  #keys: string[] | undefined;
 
   get size(): number {
     return this.#stored.size;
@@ -109,6 +148,12 @@ export class RecordMap {
     return this.#usage.get(origin) ?? { recordCount: 0, bytes: 0 };
   }
 
+  /** Whether this very record is there. */
+  has(record: ReplicatedRecord): boolean {
+    const current = this.#stored.get(record.key);
+    return current !== undefined && compareRecords(record, current.record) === 0;
+  }
+
   /** Whether a record would win over what is there. */
   isNews(record: ReplicatedRecord): boolean {
     const current = this.#stored.get(record.key);
@@ -121,32 +166,48 @@ export class RecordMap {
    */
   merge(record: ReplicatedRecord): boolean {
     if (!this.isNews(record)) return false;
-    const isNewKey = !this.#stored.has(record.key);
-    this.#takeOut(record.key);
-    const fingerprint = fingerprintOf(record);
-    const bucket = bucketOf(record.key);
-    this.#stored.set(record.key, { record, fingerprint, entry: undefined });
-    this.#buckets[bucket]?.add(record.key);
-    if (!isPassingTombstone(record)) this.hash.add(bucket, fingerprint);
+    const { key } = record;
+    const old = this.#stored.get(key);
+    const stored = storedOf(record);
+    const { bucket, fingerprint, isCounted } = stored;
+    if (old === undefined) this.#buckets[bucket]?.add(key);
+    else this.#discount(old);
+    this.#stored.set(key, stored);
+    if (isCounted) this.hash.add(bucket, fingerprint);
     this.#charge(record, 1);
-    if (isNewKey) this.#keys = undefined;
+    const kind = this.#kindOf(key);
+    kind.stored.set(key, stored);
+    kind.entries = undefined;
+    if (old === undefined) kind.keys = undefined;
     return true;
+  }
+
+  #kindOf(key: string): OfKind {
+    const name = recordKind(key);
+    let kind = this.#kinds.get(name);
+    if (kind === undefined) {
+      kind = { stored: new Map(), keys: undefined, entries: undefined };
+      this.#kinds.set(name, kind);
+    }
+    return kind;
   }
 
   /** Drops a key as if it had never been. */
   forget(key: string): void {
-    this.#takeOut(key);
-    this.#stored.delete(key);
-    this.#keys = undefined;
-  }
-
-  #takeOut(key: string): void {
     const old = this.#stored.get(key);
     if (old === undefined) return;
-    const bucket = bucketOf(key);
-    this.#buckets[bucket]?.delete(key);
-    if (!isPassingTombstone(old.record)) this.hash.remove(bucket, old.fingerprint);
-    this.#charge(old.record, -1);
+    this.#discount(old);
+    this.#buckets[old.bucket]?.delete(key);
+    this.#stored.delete(key);
+    const kind = this.#kindOf(key);
+    kind.stored.delete(key);
+    kind.keys = undefined;
+    kind.entries = undefined;
+  }
+
+  #discount({ record, bucket, fingerprint, isCounted }: Stored): void {
+    if (isCounted) this.hash.remove(bucket, fingerprint);
+    this.#charge(record, -1);
   }
 
   #charge(record: ReplicatedRecord, sign: 1 | -1): void {
@@ -163,22 +224,43 @@ export class RecordMap {
    */
   get(key: string): Entry | undefined {
     const stored = this.#stored.get(key);
-    if (stored === undefined) return undefined;
-    if (stored.entry === undefined) stored.entry = parseEntry(stored.record);
-    return stored.entry ?? undefined;
+    return stored && entryOf(stored);
   }
 
-  /** Parsed records whose key starts with the prefix, in key order. */
-  *entries(prefix: string): Iterable<Entry> {
-    this.#keys ??= [...this.#stored.keys()].sort();
-    const keys = this.#keys;
-    for (let index = lowerBound(keys, prefix); index < keys.length; index++) {
-      const key = keys[index];
-      if (key === undefined || !key.startsWith(prefix)) return;
-      const entry = this.get(key);
-      if (entry !== undefined) yield entry;
-    }
+  /**
+   * Parsed records whose key starts with the prefix, in key order. Of a whole kind ("c/") it is the
+   * same list until one of its records changes.
+   */
+  entries(prefix: string): readonly Entry[] {
+    const slash = prefix.indexOf('/');
+    if (slash < 0) return this.#entriesOfAll(prefix);
+    const kind = this.#kinds.get(prefix.slice(0, slash));
+    if (kind === undefined) return none;
+    kind.keys ??= [...kind.stored.keys()].sort();
+    const { keys, stored } = kind;
+    if (slash === prefix.length - 1) return (kind.entries ??= entriesOf(keys, stored));
+    const start = lowerBound(keys, prefix);
+    let end = start;
+    while (keys[end]?.startsWith(prefix) === true) end++;
+    return entriesOf(keys.slice(start, end), stored);
   }
+
+  #entriesOfAll(prefix: string): readonly Entry[] {
+    const keys = [...this.#stored.keys()].filter((key) => key.startsWith(prefix));
+    return entriesOf(keys.sort(), this.#stored);
+  }
+}
+
+const none: readonly Entry[] = [];
+
+function entriesOf(keys: readonly string[], all: ReadonlyMap<string, Stored>): readonly Entry[] {
+  const entries: Entry[] = [];
+  for (const key of keys) {
+    const stored = all.get(key);
+    const entry = stored && entryOf(stored);
+    if (entry !== undefined) entries.push(entry);
+  }
+  return entries;
 }
 
 /** First index whose key is not before the text. */

@@ -26,7 +26,10 @@ export interface Entry<T = unknown> {
   readonly value: T | null;
 }
 
-/** A read-only look into the replicated map; entries come in key order. */
+/**
+ * A read-only look into the replicated map; entries come in key order. An entry never changes, nor
+ * does what was returned for a prefix: the same object again means that nothing has changed.
+ */
 export interface RecordReader {
   get(key: string): Entry | undefined;
   entries(prefix: string): Iterable<Entry>;

@@ -229,46 +229,63 @@ function volumeHomeOf(
 
 type Machines = ReadonlyMap<MachineId, MachineView>;
 
+/** A kind of records in which every machine says what is seen on it. */
+interface ObservedKind<T> {
+  readonly prefix: string;
+  /** What a record means; undefined when it is malformed. */
+  readonly read: (entry: Entry, path: readonly string[]) => T | undefined;
+  /** What is said about a malformed one. */
+  readonly complaint: string;
+  /** A record's meaning depends on nothing else, and most records stay from tick to tick. */
+  readonly known: WeakMap<Entry, Observation<T>>;
+}
+
+interface Observation<T> {
+  readonly owner: string;
+  readonly meaning: T | undefined;
+}
+
 /** Only the owner writes what is seen on its machine, and only members count. */
-function observed(
+function observed<T>(
   records: RecordReader,
-  prefix: string,
+  kind: ObservedKind<T>,
   machines: Machines,
   report: Report,
-): { readonly entry: Entry; readonly machine: MachineId; readonly path: readonly string[] }[] {
-  const found = [];
-  for (const entry of records.entries(prefix)) {
+): T[] {
+  const found: T[] = [];
+  for (const entry of records.entries(kind.prefix)) {
     if (entry.value === null) continue;
-    const [, owner = '', ...path] = entry.key.split('/');
-    const machine = machines.get(entry.origin)?.id;
+    let observation = kind.known.get(entry);
+    if (observation === undefined) {
+      const [, owner = '', ...path] = entry.key.split('/');
+      observation = { owner, meaning: kind.read(entry, path) };
+      kind.known.set(entry, observation);
+    }
+    const { owner, meaning } = observation;
     if (entry.origin !== owner) report(entry.key, 'was not written by the machine it names');
-    else if (machine !== undefined) found.push({ entry, machine, path });
+    else if (!machines.has(entry.origin)) continue;
+    else if (meaning === undefined) report(entry.key, kind.complaint);
+    else found.push(meaning);
   }
   return found;
 }
 
-/** A record's part in the view depends on nothing else, and most records stay from tick to tick. */
-const containerViews = new WeakMap<Entry, ContainerView>();
+const containerKind: ObservedKind<ContainerView> = {
+  prefix: 'c/',
+  complaint: 'is not a container',
+  known: new WeakMap(),
+  read: ({ value, origin, hlc }, path) =>
+    isContainer(value)
+      ? { ...value, id: path.join('/'), machine: origin, recordedMs: hlcToMs(hlc) }
+      : undefined,
+};
 
 function buildContainers(
   records: RecordReader,
   machines: Machines,
   report: Report,
 ): readonly ContainerView[] {
-  const containers: ContainerView[] = [];
-  for (const { entry, machine, path } of observed(records, 'c/', machines, report)) {
-    const known = containerViews.get(entry);
-    if (known !== undefined) {
-      containers.push(known);
-    } else if (isContainer(entry.value)) {
-      const recordedMs = hlcToMs(entry.hlc);
-      const container = { ...entry.value, id: path.join('/'), machine, recordedMs };
-      containerViews.set(entry, container);
-      containers.push(container);
-    } else {
-      report(entry.key, 'is not a container');
-    }
-  }
+  const containers = observed(records, containerKind, machines, report);
   return containers.sort(
     (left, right) =>
       compareText(left.project, right.project) ||
@@ -279,35 +296,46 @@ function buildContainers(
   );
 }
 
+const claimKind: ObservedKind<readonly ClaimView[]> = {
+  prefix: 'claim/',
+  complaint: 'is not a list of claims',
+  known: new WeakMap(),
+  read: ({ value, origin }) =>
+    isClaim(value) ? value.slots.map((claim) => ({ ...claim, machine: origin })) : undefined,
+};
+
 function buildClaims(
   records: RecordReader,
   machines: Machines,
   report: Report,
 ): readonly ClaimView[] {
-  return observed(records, 'claim/', machines, report).flatMap(({ entry, machine }) => {
-    if (isClaim(entry.value)) return entry.value.slots.map((claim) => ({ ...claim, machine }));
-    report(entry.key, 'is not a list of claims');
-    return [];
-  });
+  return observed(records, claimKind, machines, report).flat();
 }
+
+const failureKind: ObservedKind<readonly FailureView[]> = {
+  prefix: 'fail/',
+  complaint: 'is not a failure',
+  known: new WeakMap(),
+  read: ({ value, origin }, [project = '', service = '']) => {
+    if (!isFailure(value)) return undefined;
+    const { more, ...first } = value;
+    const { rollout } = first;
+    return [first, ...(more ?? [])].map((failure) => ({
+      ...failure,
+      rollout,
+      machine: origin,
+      project,
+      service,
+    }));
+  },
+};
 
 function buildFailures(
   records: RecordReader,
   machines: Machines,
   report: Report,
 ): readonly FailureView[] {
-  const failures: FailureView[] = [];
-  for (const { entry, machine, path } of observed(records, 'fail/', machines, report)) {
-    const [project = '', service = ''] = path;
-    if (!isFailure(entry.value)) {
-      report(entry.key, 'is not a failure');
-      continue;
-    }
-    const { more, ...first } = entry.value;
-    for (const failure of [first, ...(more ?? [])]) {
-      failures.push({ ...failure, rollout: first.rollout, machine, project, service });
-    }
-  }
+  const failures = observed(records, failureKind, machines, report).flat();
   return failures.sort(
     (left, right) =>
       compareText(left.project, right.project) ||

@@ -88,10 +88,17 @@ function readVerdict(key: string, { records, report }: Source): VerdictRecord | 
 /** `done/` records by `<project>/<service>/<rollout>`. */
 export type DoneRecords = ReadonlyMap<string, readonly Entry[]>;
 
+/** A list of entries never changes (RecordReader). */
+const knownDone = new WeakMap<Iterable<Entry>, DoneRecords>();
+
 /** Gathers them once for a view: most services have none, and each would look for its own. */
 export function readDoneRecords(records: RecordReader): DoneRecords {
+  const list = records.entries('done/');
+  const known = knownDone.get(list);
+  if (known !== undefined) return known;
   const byRollout = new Map<string, Entry[]>();
-  for (const entry of records.entries('done/')) {
+  knownDone.set(list, byRollout);
+  for (const entry of list) {
     if (entry.value === null) continue;
     const [, project = '', service = '', , rollout = ''] = entry.key.split('/');
     const key = doneKey(project, service, rollout);

@@ -21,6 +21,8 @@ import { SimObserver } from './observer.ts';
 const evaluateMs = 400;
 /** 300 ms from one evaluation to the next, at least: where much goes on the agent rests, too. */
 const leastRestMs = 300;
+/** 1 s from a record of an own container to a look at it. */
+const lookAgainMs = 1000;
 /** 30 s, as agent/evaluate.ts: without any event, too. */
 const idleMs = 30_000;
 
@@ -64,6 +66,8 @@ export class SimAgent {
   readonly #drainingSinceMs = new Map<string, number>();
   /** Keys of the link lists of machines that cannot act. */
   readonly #unable = new Set<string>();
+  /** Containers of which a record came that is to be compared with the engine. */
+  readonly #suspect = new Set<string>();
   #isAble = true;
   #isDue = false;
   #evaluatedMs = Number.NEGATIVE_INFINITY;
@@ -103,10 +107,24 @@ export class SimAgent {
     let isPlanned = false;
     for (const key of keys) {
       // The owner alone corrects its own keys: another holder of its identity may have written it.
-      if (key.startsWith(own)) this.#observer.noteEvent(key.slice(own.length));
+      if (key.startsWith(own)) this.#lookAgain(key.slice(own.length));
       isPlanned ||= this.#isPlanned(key);
     }
     if (isPlanned) this.#dirty(evaluateMs);
+  }
+
+  /**
+   * Not at once, and not by who knows of the other holder: two that answer each other's records as
+   * soon as they come would do nothing else. Agents have no such answer at all but look at
+   * everything once a minute.
+   */
+  #lookAgain(id: string): void {
+    if (this.#suspect.has(id)) return;
+    this.#suspect.add(id);
+    this.#host.schedule(lookAgainMs, () => {
+      this.#suspect.delete(id);
+      if (!this.#node.guards().includes('duplicate')) this.#observer.noteEvent(id);
+    });
   }
 
   #isPlanned(key: string): boolean {

@@ -10,6 +10,7 @@ import {
   type MachineFacts,
   signRecord,
 } from '../../src/gossip/admission.ts';
+import { type FrameCodec, frameCodec } from '../../src/gossip/frame.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
 import { writerOf } from '../../src/gossip/record-map.ts';
 import type { Delivery } from '../../src/gossip/runtime.ts';
@@ -17,6 +18,7 @@ import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
 import { planVersion } from '../../src/plan/limits.ts';
+import { SharedCodec } from './codec.ts';
 import { disagreements, Watch } from './invariants.ts';
 import { removalOf, SimMachine, type SimMachineComponents } from './machine.ts';
 import { Network } from './network.ts';
@@ -42,6 +44,11 @@ export interface SimClusterOptions {
   readonly range?: string;
   /** Always-invariants are looked after; they cost time and memory in a large cluster. */
   readonly isWatched?: boolean;
+  /**
+   * Machines share records, as they share the process (codec.ts): quick, and says nothing of what
+   * one machine needs. True unless given.
+   */
+  readonly sharesRecords?: boolean;
   /** In a cluster without agents: some machine changed its mind about another one. */
   readonly onLiveness?: (machine: SimMachine) => void;
 }
@@ -76,6 +83,8 @@ export class SimCluster {
   isHealed = false;
   /** Some clock was wrong by more than a minute at some time. */
   hadWrongClock = false;
+  readonly #codec: FrameCodec;
+  readonly #sharesRecords: boolean;
   readonly #hasAgents: boolean;
   readonly #isWatched: boolean;
   readonly #range: string;
@@ -90,6 +99,8 @@ export class SimCluster {
     this.world = new World(seed);
     this.network = new Network(this.world);
     this.watch = new Watch(this);
+    this.#sharesRecords = options.sharesRecords ?? true;
+    this.#codec = this.#sharesRecords ? new SharedCodec() : frameCodec;
     this.#isWatched = options.isWatched ?? true;
     this.#hasAgents = options.hasAgents ?? false;
     this.#range = options.range ?? '10.210.0.0/16';
@@ -205,6 +216,7 @@ export class SimCluster {
       name,
       {
         world: this.world,
+        codec: this.#codec,
         network: this.network,
         find: (id) => this.#answering(id),
         ...(this.#isWatched ? watched : unwatched),
@@ -248,7 +260,10 @@ export class SimCluster {
     }
     for (const machine of machines) {
       machine.cluster = cluster;
-      machine.disk.put(roots);
+      const own = [...roots].map(
+        ([key, one]) => [key, this.#sharesRecords ? one : { ...one }] as const,
+      );
+      machine.disk.put(new Map(own));
       machine.start();
     }
   }

@@ -8,6 +8,8 @@ import { observedKinds, type ReplicatedRecord, recordKind } from '../../src/mode
 
 /** 1 s: how long what needs no flush may stay in memory. */
 const checkpointMs = 1000;
+/** What is safe is worked in from time to time only. */
+const leastSettledCount = 256;
 
 interface Change {
   readonly key: string;
@@ -22,6 +24,8 @@ export class SimDisk {
   /** What is safe. */
   #safe = new Map<string, ReplicatedRecord>();
   #changes: Change[] = [];
+  /** So many changes at least until the next look for what is safe: each look costs as many steps. */
+  #settleAtCount = leastSettledCount;
   /** How long a flush takes. */
   flushMs = 2;
 
@@ -29,7 +33,9 @@ export class SimDisk {
     const isObserved = observedKinds.includes(recordKind(key));
     const safeAtMs = nowMs + (isObserved ? checkpointMs : this.flushMs);
     this.#changes.push({ key, record, safeAtMs });
-    if (this.#changes.length > 256) this.#settle((change) => change.safeAtMs <= nowMs);
+    if (this.#changes.length <= this.#settleAtCount) return;
+    this.#settle((change) => change.safeAtMs <= nowMs);
+    this.#settleAtCount = leastSettledCount + 2 * this.#changes.length;
   }
 
   /** The machine lost its power. */

@@ -26,7 +26,7 @@ const known: readonly Known[] = [
   },
   {
     mutation: 'noBootGuard',
-    seeds: [13, 15, 24, 28],
+    seeds: [123, 127, 136, 145],
     minutes: 2,
     word: /carries out an old change/,
   },

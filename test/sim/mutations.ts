@@ -35,8 +35,8 @@ export const mutations = {
     },
     {
       file: 'src/gossip/link-graph.ts',
-      text: 'if (this.#listed.get(peer)?.has(machine)) yield peer;',
-      by: 'if (this.#listed.get(peer)?.has(machine) || this.#listed.get(machine)?.has(peer)) yield peer;',
+      text: 'if (this.#listed.get(peer)?.has(machine)) peers.push(peer);',
+      by: 'if (this.#listed.get(peer)?.has(machine) || this.#listed.get(machine)?.has(peer)) peers.push(peer);',
     },
   ],
   repairByVersion: [

@@ -4,6 +4,7 @@
  * whose agent was killed refuses.
  */
 import type { CloseReason, DialFailure, LinkId } from '../../src/gossip/runtime.ts';
+import type { MachineId } from '../../src/model/ids.ts';
 import type { SimMachine } from './machine.ts';
 import type { World } from './world.ts';
 
@@ -64,7 +65,8 @@ export class Network {
   readonly #world: World;
   readonly connections = new Set<Connection>();
   readonly #byLink = new Map<LinkId, Found>();
-  readonly #cuts = new Set<string>();
+  /** Whom a machine's packets do not reach. */
+  readonly #cuts = new Map<MachineId, Set<MachineId>>();
   #lastLink = 0;
   loss = 0;
   latencyMs: readonly [number, number] = [0.3, 1.5];
@@ -81,13 +83,14 @@ export class Network {
   // Cuts
 
   cut(from: SimMachine, to: SimMachine): void {
-    this.#cuts.add(`${from.machine}>${to.machine}`);
+    const cut = this.#cuts.get(from.machine) ?? new Set<MachineId>();
+    this.#cuts.set(from.machine, cut.add(to.machine));
     this.#disturb(from, to);
   }
 
   isOpen(from: SimMachine, to: SimMachine): boolean {
     return (
-      (this.#cuts.size === 0 || !this.#cuts.has(`${from.machine}>${to.machine}`)) &&
+      (this.#cuts.size === 0 || this.#cuts.get(from.machine)?.has(to.machine) !== true) &&
       !from.isOff &&
       !to.isOff &&
       !from.isAsleep &&
@@ -96,13 +99,17 @@ export class Network {
   }
 
   join(from: SimMachine, to: SimMachine): void {
-    if (!this.#cuts.delete(`${from.machine}>${to.machine}`)) return;
+    const cut = this.#cuts.get(from.machine);
+    if (cut?.delete(to.machine) !== true) return;
+    if (cut.size === 0) this.#cuts.delete(from.machine);
     this.#disturb(from, to);
     this.release();
   }
 
   get cutCount(): number {
-    return this.#cuts.size;
+    let count = 0;
+    for (const cut of this.#cuts.values()) count += cut.size;
+    return count;
   }
 
   #disturb(...machines: readonly SimMachine[]): void {
@@ -201,6 +208,7 @@ export class Network {
     const end = this.#find(machine, link)?.end;
     if (end === undefined) return 0;
     const unread = Math.max(0, end.unreadBytes - receiveBufferBytes);
+    if (end.held.length === 0) return unread;
     return end.held.reduce((sum, sent) => sum + sizeOf(sent), unread);
   }
 

@@ -7,7 +7,7 @@
 import { encodeJson } from '../../src/gossip/node.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import type { Liveness } from '../../src/model/view.ts';
-import { SimCluster } from './cluster.ts';
+import { SimCluster, type SimClusterOptions } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 
 /** WebSocket 6, TCP with timestamps 32, IPv6 40. */
@@ -28,10 +28,9 @@ export interface ScaleOptions {
 /** Started and at rest. */
 function booted(
   { machineCount, seed = machineCount, loss = 0, latencyMs = lan }: ScaleOptions,
-  onLiveness?: (machine: SimMachine) => void,
+  further: SimClusterOptions = {},
 ): SimCluster {
-  const watcher = onLiveness === undefined ? {} : { onLiveness };
-  const cluster = new SimCluster(seed, { range, isWatched: false, ...watcher });
+  const cluster = new SimCluster(seed, { range, isWatched: false, ...further });
   cluster.network.loss = loss;
   cluster.network.latencyMs = latencyMs;
   cluster.boot(machineCount);
@@ -55,7 +54,8 @@ export interface Traffic {
 
 /** Per machine, while nothing happens but loss. */
 export function idleTraffic(options: ScaleOptions, seconds: number): Traffic {
-  const cluster = booted(options);
+  // CPU and memory are a machine's own here.
+  const cluster = booted(options, { sharesRecords: false });
   const { world, network, machines } = cluster;
   const [bytes, frames, cpu] = [wireBytes(cluster), network.sentCount, process.cpuUsage()];
   let falseLosses = 0;
@@ -237,7 +237,7 @@ export interface FalseLossOptions extends ScaleOptions {
 /** Nothing happens but loss: each machine that is taken for anything but reachable is a mistake. */
 export function falseLosses(options: FalseLossOptions): FalseLosses {
   let watch: MistakeWatch | undefined;
-  const cluster = booted(options, (machine) => watch?.note(machine));
+  const cluster = booted(options, { onLiveness: (machine) => watch?.note(machine) });
   const { world, network, machines } = cluster;
   watch = new MistakeWatch();
   for (const machine of machines) watch.note(machine);

@@ -70,44 +70,43 @@ export class World {
     this.#nowMs = endMs;
   }
 
-  #isBefore(a: Event | undefined, b: Event | undefined): boolean {
-    if (a === undefined || b === undefined) return false;
-    return a.atMs !== b.atMs ? a.atMs < b.atMs : a.order < b.order;
-  }
-
   #push(event: Event): void {
     const heap = this.#heap;
-    let index = heap.push(event) - 1;
+    let index = heap.length;
     while (index > 0) {
-      const parent = (index - 1) >>> 1;
-      if (!this.#isBefore(heap[index], heap[parent])) return;
-      this.#swap(index, parent);
-      index = parent;
+      const above = (index - 1) >>> 1;
+      const parent = heap[above];
+      if (parent === undefined || !isBefore(event, parent)) break;
+      heap[index] = parent;
+      index = above;
     }
+    heap[index] = event;
   }
 
   #pop(): void {
     const heap = this.#heap;
     const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    heap[0] = last;
+    const { length } = heap;
+    if (last === undefined || length === 0) return;
+    // The last one sinks from the top to its place.
     let index = 0;
     for (;;) {
-      let smallest = index;
-      for (const child of [index * 2 + 1, index * 2 + 2]) {
-        if (this.#isBefore(heap[child], heap[smallest])) smallest = child;
+      let below = index * 2 + 1;
+      let child = heap[below];
+      if (child === undefined) break;
+      const other = heap[below + 1];
+      if (other !== undefined && isBefore(other, child)) {
+        below += 1;
+        child = other;
       }
-      if (smallest === index) return;
-      this.#swap(index, smallest);
-      index = smallest;
+      if (!isBefore(child, last)) break;
+      heap[index] = child;
+      index = below;
     }
+    heap[index] = last;
   }
+}
 
-  #swap(a: number, b: number): void {
-    const heap = this.#heap;
-    const [first, second] = [heap[a], heap[b]];
-    if (first === undefined || second === undefined) return;
-    heap[a] = second;
-    heap[b] = first;
-  }
+function isBefore(a: Event, b: Event): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }

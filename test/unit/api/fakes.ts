@@ -144,6 +144,7 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
     },
     components: {
       info: () => info,
+      evaluated: () => agent.snapshot,
       snapshot: () => {
         if (agent.hasCluster) return agent.snapshot;
         throw new TscError('E_CLUSTER_NONE', 'no cluster', { hint: 'init' });

@@ -64,6 +64,71 @@ describe('the record map', () => {
     expect(map.get('app/x')).not.toBe(entry);
   });
 
+  test('a list of a kind is the same object until a record of that kind changes', () => {
+    const map = new RecordMap();
+    for (const key of ['c/a', 'c/b', 'app/x']) map.merge(aRecord({ key }));
+    const list = map.entries('c/');
+    map.merge(aRecord({ key: 'app/x', hlc: 2 }));
+    map.merge(aRecord({ key: 'c/a', hlc: 0 }));
+    map.forget('c/none');
+    expect(map.entries('c/')).toEqual(list);
+    const again = map.entries('c/');
+    expect(map.entries('c/')).toBe(again);
+    map.merge(aRecord({ key: 'c/a', hlc: 2, value: { v: 2 } }));
+    expect(map.entries('c/').map(({ value }) => value)).toEqual([{ v: 2 }, {}]);
+    // Who has it still reads what was true then.
+    expect(again.map(({ value }) => value)).toEqual([{}, {}]);
+    map.forget('c/a');
+    expect(map.entries('c/').map(({ key }) => key)).toEqual(['c/b']);
+    map.merge(aRecord({ key: 'c/0' }));
+    expect(map.entries('c/').map(({ key }) => key)).toEqual(['c/0', 'c/b']);
+  });
+
+  test('whatever came and went, lists hold what a map of the same records holds', () => {
+    const kinds = ['app', 'c', 'cert', 'ca'];
+    let state = 1;
+    const next = (below: number): number => {
+      state = (state * 48_271) % 2_147_483_647;
+      return state % below;
+    };
+    const map = new RecordMap();
+    for (let step = 1; step <= 400; step++) {
+      const key = `${kinds[next(4)]}/m${next(3)}/${next(6)}`;
+      if (next(4) === 0) map.forget(key);
+      else map.merge(aRecord({ key, hlc: step, value: next(3) === 0 ? null : { step } }));
+      const prefix = ['', 'c', 'c/', 'c/m1', 'c/m1/', 'app/', 'cert/m2/'][next(7)] ?? '';
+      const fresh = new RecordMap();
+      for (const record of map.records()) fresh.merge({ ...record });
+      const expected = [...fresh.records()]
+        .filter((record) => record.key.startsWith(prefix))
+        .sort((left, right) => (left.key < right.key ? -1 : 1))
+        .map((record) => fresh.get(record.key));
+      expect(map.entries(prefix)).toEqual(expected);
+      expect(map.hash.total()).toEqual(fresh.hash.total());
+      expect(map.hash.buckets()).toEqual(fresh.hash.buckets());
+    }
+  });
+
+  test('one record in two maps is read once', () => {
+    const [one, other] = [new RecordMap(), new RecordMap()];
+    const record = aRecord({ key: 'app/x' });
+    one.merge(record);
+    other.merge(record);
+    expect(other.get('app/x')).toBe(one.get('app/x'));
+    other.forget('app/x');
+    expect(one.get('app/x')?.value).toEqual({});
+  });
+
+  test('knows the very record that it has from one that only has its key', () => {
+    const map = new RecordMap();
+    const record = aRecord({ key: 'app/x', hlc: 2 });
+    expect(map.has(record)).toBe(false);
+    map.merge(record);
+    expect(map.has({ ...record })).toBe(true);
+    expect(map.has(aRecord({ key: 'app/x', hlc: 1 }))).toBe(false);
+    expect(map.has({ ...record, body: Buffer.from('[]') })).toBe(false);
+  });
+
   test('a body that is not JSON is as good as absent and still kept', () => {
     const map = new RecordMap();
     map.merge({ ...aRecord({ key: 'app/x' }), body: Buffer.from('{') });
