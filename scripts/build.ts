@@ -7,6 +7,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { builtinsByCall } from './lib/builtins-by-call.ts';
 import { root, run, step } from './lib/steps.ts';
 
 const stub = join(root, 'agent/engine-stubs.ts');
@@ -46,24 +47,6 @@ const script: BuildOptions = {
   splitting: false,
   banner: {},
   minifyIdentifiers: true,
-};
-
-/**
- * An `import` of one of Node's own modules reads every export of it, and with node:http that loads
- * all of fetch, with node:util the code for terminals: 45 ms before anything is done. Here a module
- * is asked for when something of it is used, and nothing else of it is read.
- */
-const builtinsByCall: Plugin = {
-  name: 'builtins-by-call',
-  setup: (plugin) => {
-    plugin.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'builtin' }));
-    plugin.onLoad({ filter: /./, namespace: 'builtin' }, async ({ path }) => {
-      const call = `process.getBuiltinModule(${JSON.stringify(path)})`;
-      const names = Object.keys((await import(path)) as object).filter((key) => key !== 'default');
-      const getters = names.map((name) => `get ${name}() { return ${call}.${name}; }`);
-      return { contents: `module.exports = { ${getters.join(', ')} };` };
-    });
-  },
 };
 
 /**
@@ -135,7 +118,7 @@ await step('build: agent', async () => {
     main: 'agent/main.ts',
     'store-worker': 'agent/store-worker.ts',
   };
-  await build({ ...common, entryPoints, outdir: 'dist/agent' });
+  await build({ ...common, entryPoints, outdir: 'dist/agent', plugins: [builtinsByCall] });
 });
 await step('build: library', async () => {
   const { metafile } = await build({

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Identity, loadIdentity } from '../../../agent/identity.ts';
+import { builtinsByCall } from '../../../scripts/lib/builtins-by-call.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
 import { projectDir } from '../../lab/paths.ts';
 import type { Cluster } from './cluster.ts';
@@ -196,5 +197,6 @@ async function buildProgram(dir: string): Promise<void> {
       js: "import { createRequire as createRequire_ } from 'node:module'; const require = createRequire_(import.meta.url);",
     },
     external: ['bufferutil', 'utf-8-validate'],
+    plugins: [builtinsByCall],
   });
 }
