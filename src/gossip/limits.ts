@@ -81,6 +81,12 @@ export const stillbornMs = 100;
 export const maxRivalCount = 6;
 /** 12 s: a link that has ended at one end is given up by the other within five, on a bad line too. */
 export const rivalSilenceMs = 12_000;
+/**
+ * 15 s: a link that is so old gives way to a new one. More than the time after which a machine that
+ * is refused takes itself for one of two (`rivalSilenceMs`) and its next dial: two clones that took
+ * turns sooner would never find out.
+ */
+export const oldLinkMs = 15_000;
 export const rivalMemoryMs = 60_000;
 /** 5 s: a link that lives for so long is the only one. */
 export const soleLinkMs = 5000;

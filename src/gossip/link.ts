@@ -13,6 +13,7 @@ import {
   linkTimeoutMs,
   maxHoldDownMs,
   maxTimeoutFactor,
+  oldLinkMs,
 } from './limits.ts';
 import type { Cancel, LinkId } from './runtime.ts';
 
@@ -111,9 +112,12 @@ export function holdDownOf(peer: Peer, monotonicMs: number): number {
 
 /**
  * Of two links between the same machines, the one to keep: the one that the lower id dialled; of
- * two by the same end the newer, because the older is broken then. Both ends decide alike.
+ * two by the same end the newer, because the older is broken then. Both ends decide alike. A link
+ * of long ago is broken whoever dialled: nobody dials a machine that it is linked with. (A peer that
+ * reads slowly may go on hearing what was sent before the other end was killed.)
  */
 export function isBetterLink(candidate: Link, current: Link, self: MachineId): boolean {
+  if (candidate.upMs - current.upMs >= oldLinkMs) return true;
   const isByLower = (link: Link): boolean => link.isDialler === self < link.peer;
   return isByLower(candidate) || !isByLower(current);
 }

@@ -7,6 +7,7 @@ import {
   linkTimeoutMs,
   maxHoldDownMs,
   maxTimeoutFactor,
+  oldLinkMs,
 } from '../../../src/gossip/limits.ts';
 import {
   confirmWindowOf,
@@ -68,6 +69,12 @@ describe('two links between the same machines', () => {
     expect(isBetterLink(link(high, false), link(high, true), low)).toBe(false);
     expect(isBetterLink(link(low, false), link(low, true), high)).toBe(true);
     expect(isBetterLink(link(low, true), link(low, false), high)).toBe(false);
+  });
+
+  test('a link of long ago gives way, whoever dialled it', () => {
+    const late = { ...link(high, false), upMs: oldLinkMs };
+    expect(isBetterLink(late, link(high, true), low)).toBe(true);
+    expect(isBetterLink({ ...late, upMs: oldLinkMs - 1 }, link(high, true), low)).toBe(false);
   });
 
   test('of two by the same end, the newer', () => {
