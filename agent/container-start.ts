@@ -21,13 +21,22 @@ import { hasPostStart, runHooks } from './container-hooks.ts';
 import { type Copies, copiesOf } from './copies.ts';
 import type { EngineCalls, VolumeSpec } from './engine.ts';
 import { isNameTaken } from './engine-errors.ts';
-import { digestFor, type RegistryAuth } from './engine-image.ts';
-import type { NetworkSpec } from './engine-network.ts';
+import { digestFor, type LocalImage, type RegistryAuth } from './engine-image.ts';
+import type { NetworkOutcome, NetworkSpec } from './engine-network.ts';
 import type { ContainerFiles, ContainerKey } from './files.ts';
 import type { Log } from './log.ts';
+import { Recent } from './recent.ts';
+
+/** What containers that start side by side ask the engine once. */
+export class SharedAnswers {
+  readonly networks = new Recent<NetworkOutcome>();
+  readonly images = new Recent<LocalImage>();
+}
 
 export interface ContainerStartComponents {
   readonly engine: EngineCalls;
+  /** Kept by the caller from start to start. */
+  readonly shared: SharedAnswers;
   readonly files: ContainerFiles;
   /** Files of bind mounts that came with the change. */
   readonly copies: Pick<Copies, 'path'>;
@@ -60,14 +69,16 @@ export async function startContainer(
 ): Promise<string> {
   const { engine } = components;
   const { service, slot, machine } = order;
-  const existing = await findExisting(engine, order);
+  const { cluster } = order;
+  const ofSlot = newestFirst(await engine.listByLabels(slotLabels(cluster, service, slot)));
+  const existing = findExisting(ofSlot, service);
   if (existing !== undefined) {
-    await engine.start(existing);
-    return existing;
+    await engine.start(existing.Id);
+    return existing.Id;
   }
   const body = await containerBody(components, order, {
     name: lastingName(service, slot, machine),
-    inheritedVolumes: await inheritedVolumes(engine, order),
+    inheritedVolumes: inheritedVolumes(ofSlot[0]),
   });
   const id = await createNamed(engine, body, order);
   const hasHooks = hasPostStart(service.spec);
@@ -98,7 +109,7 @@ export async function containerBody(
     readonly inheritedVolumes: Readonly<Record<string, string>>;
   },
 ): Promise<ContainerBody> {
-  const { engine, files, log } = components;
+  const { engine, shared, files, log } = components;
   const { service, slot, cluster, machine } = order;
   const { apiVersion } = await engine.version();
   sayGaps(service, apiVersion, log);
@@ -106,14 +117,15 @@ export async function containerBody(
   const resolved = revision.images[service.name];
   const reference = resolved?.reference ?? spec.image ?? '';
   const auth = await components.registryAuth?.(service.project, reference);
-  const image = await engine.ensureImage({
+  const request = {
     reference,
     policy: spec.pull_policy,
     platform: spec.platform,
     resolvedId: resolved?.ids[machine.platform],
     digest: digestFor(resolved, machine.platform),
     ...(auth === undefined ? {} : { auth }),
-  });
+  };
+  const image = await shared.images.get(JSON.stringify(request), () => engine.ensureImage(request));
   await requirePaths(order);
   await ensureNetwork(components);
   for (const volume of volumesOf(order)) await engine.ensureVolume(volume);
@@ -174,18 +186,18 @@ export function keyOf({ service, slot }: ContainerOrder): ContainerKey {
   return { project, service: name, slot, hash, rollout };
 }
 
-async function findExisting(
-  engine: EngineCalls,
-  order: ContainerOrder,
-): Promise<string | undefined> {
-  const { service, slot, cluster } = order;
-  const found = await engine.listByLabels([
-    ...slotLabels(cluster, service, slot),
-    `${label.hash}=${service.hash}`,
-    `${label.rollout}=${service.rollout}`,
-  ]);
-  // Newest first: an older one with the same labels is a leftover that the plan removes.
-  return [...found].sort((a, b) => b.Created - a.Created)[0]?.Id;
+function newestFirst(found: readonly Docker.ContainerInfo[]): readonly Docker.ContainerInfo[] {
+  return [...found].sort((a, b) => b.Created - a.Created);
+}
+
+/** @param ofSlot newest first: an older one with the same labels is a leftover that the plan removes */
+function findExisting(
+  ofSlot: readonly Docker.ContainerInfo[],
+  { hash, rollout }: ServiceView,
+): Docker.ContainerInfo | undefined {
+  return ofSlot.find(
+    ({ Labels }) => Labels[label.hash] === hash && Labels[label.rollout] === rollout,
+  );
 }
 
 function slotLabels(cluster: ClusterId, service: ServiceView, slot: Slot): readonly string[] {
@@ -209,8 +221,10 @@ function sayGaps(service: ServiceView, apiVersion: string, log: Log): void {
   }
 }
 
-async function ensureNetwork({ engine, network, log }: ContainerStartComponents): Promise<void> {
-  const outcome = await engine.ensureNetwork(network());
+async function ensureNetwork(components: ContainerStartComponents): Promise<void> {
+  const { engine, shared, log } = components;
+  const spec = components.network();
+  const outcome = await shared.networks.get(JSON.stringify(spec), () => engine.ensureNetwork(spec));
   if (outcome.type === 'in-use') {
     log.warn('the network of the containers has old options until they are replaced', {
       differences: outcome.differences,
@@ -281,12 +295,9 @@ const anonymousName = /^[0-9a-f]{64}$/;
  * holds: data outside named volumes survives a change of the service. Only of the last one, and only
  * when that has stopped: two running containers never share data they did not ask to share.
  */
-async function inheritedVolumes(
-  engine: EngineCalls,
-  { service, slot, cluster }: ContainerOrder,
-): Promise<Readonly<Record<string, string>>> {
-  const found = await engine.listByLabels(slotLabels(cluster, service, slot));
-  const last = [...found].sort((a, b) => b.Created - a.Created)[0];
+function inheritedVolumes(
+  last: Docker.ContainerInfo | undefined,
+): Readonly<Record<string, string>> {
   const hasStopped = last?.State === 'exited' || last?.State === 'dead';
   const inherited: Record<string, string> = {};
   for (const mount of hasStopped ? last.Mounts : []) {

@@ -23,7 +23,12 @@ import { isFailure } from '../src/view/record-checks.ts';
 import { ActionQueue } from './action-queue.ts';
 import type { RecordVersion } from './applied.ts';
 import { preStopIn, runHooks } from './container-hooks.ts';
-import { type ContainerStartComponents, keyOf, startContainer } from './container-start.ts';
+import {
+  type ContainerStartComponents,
+  keyOf,
+  SharedAnswers,
+  startContainer,
+} from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
 import {
   type FailedRollout,
@@ -40,7 +45,8 @@ import type { Observer } from './observer.ts';
 /** 10 lines: what fits on the screen beside the reason. */
 const lastLineCount = 10;
 
-export interface ExecutorComponents extends Omit<ContainerStartComponents, 'log' | 'setStarting'> {
+export interface ExecutorComponents
+  extends Omit<ContainerStartComponents, 'log' | 'setStarting' | 'shared'> {
   readonly observer: Pick<
     Observer,
     'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal' | 'setStarting'
@@ -60,6 +66,7 @@ type Executors = {
 
 export class Executor {
   readonly #components: ExecutorComponents;
+  readonly #shared = new SharedAnswers();
   readonly #cluster: ClusterId;
   readonly #log: Log;
   readonly #queue: ActionQueue;
@@ -296,6 +303,7 @@ export class Executor {
     return {
       ...this.#components,
       log: this.#log,
+      shared: this.#shared,
       setStarting: (id, isStarting) => observer.setStarting(id, isStarting),
     };
   }

@@ -8,6 +8,9 @@ import type { View } from '../src/model/view.ts';
 import { type LocalState, subject } from '../src/plan/steps.ts';
 import type { Log } from './log.ts';
 
+/** 200 ms between looks at the volumes: every action that ends asks for one. */
+const restMs = 200;
+
 /** The kernel counts in hundredths of a second for user space, on every architecture. */
 const ticksPerSecond = 100;
 
@@ -51,6 +54,8 @@ export class LocalFacts {
   readonly #drainingSinceMs = new Map<string, number>();
   #volumes: ReadonlySet<string> = new Set();
   #isReading = false;
+  /** Asked for while the volumes were being read, or just after. */
+  #isReadAgain = false;
   /** Volumes that a tombstone names and that have been looked for. */
   #lookedFor = '';
 
@@ -93,8 +98,12 @@ export class LocalFacts {
     }
   }
 
-  /** Looks at the volumes again; `onChange` when they are others than before. */
+  /**
+   * Looks at the volumes, now or a moment after the last look; `onChange` when they are others than
+   * before.
+   */
   refreshVolumes(): void {
+    this.#isReadAgain = this.#isReading;
     if (this.#isReading) return;
     this.#isReading = true;
     this.#components
@@ -111,7 +120,10 @@ export class LocalFacts {
         this.#components.log.warn('cannot list volumes', { error });
       })
       .finally(() => {
-        this.#isReading = false;
+        setTimeout(() => {
+          this.#isReading = false;
+          if (this.#isReadAgain) this.refreshVolumes();
+        }, restMs).unref();
       });
   }
 }

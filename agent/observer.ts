@@ -40,9 +40,12 @@ const endedByEngine = 255;
 /** 1 s until a container whose definition has not arrived is judged again. */
 const unknownSpecMs = 1_000;
 
-/** Events that change no record; health checks alone bring three of them a second. */
+/**
+ * Events that need no look of their own; health checks alone bring three of them a second. A created
+ * container is started or removed next, and that has its event.
+ */
 const quietActions =
-  /^(exec_|top|attach|resize|copy|export|commit|archive-path|extract-to-dir|detach)/;
+  /^(create|exec_|top|attach|resize|copy|export|commit|archive-path|extract-to-dir|detach)/;
 
 export interface ObserverComponents {
   readonly engine: Pick<Engine, 'inspect' | 'listOwn' | 'watch'>;
@@ -189,6 +192,8 @@ export class Observer {
   async #inspect(id: string, tracked: Tracked): Promise<void> {
     do {
       tracked.isStale = false;
+      // Events that have come are told of by this look.
+      this.#dirty.delete(id);
       const found = await this.#components.engine.inspect(id);
       if (found === undefined || !isRecorded(found.Config.Labels, this.#cluster)) {
         this.#forget(id);

@@ -64,7 +64,7 @@ export class EventWatch {
   async #follow(machine: Machine): Promise<void> {
     const filters = JSON.stringify({
       type: ['container'],
-      event: ['health_status', 'create', 'start', 'die'],
+      event: ['health_status', 'start', 'die'],
     });
     const stream = await machine.docker().getEvents({ filters, abortSignal: this.#ended.signal });
     let rest = '';
