@@ -32,9 +32,9 @@ const known: readonly Known[] = [
   },
   { mutation: 'removalOnAbsence', seeds: [10, 13, 18, 29], minutes: 1, word: /it has no record/ },
   { mutation: 'repairByVersion', seeds: [2, 3, 9, 11], minutes: 1, word: /has other content/ },
-  { mutation: 'edgeByOneEnd', seeds: [139, 145], minutes: 2, word: /which has no power/ },
+  { mutation: 'edgeByOneEnd', seeds: [61, 121, 170, 223], minutes: 2, word: /which has no power/ },
   { mutation: 'hookByAll', seeds: [1, 4, 5, 7], minutes: 1, word: /was started twice/ },
-  { mutation: 'homeAnew', seeds: [18, 2, 15], minutes: 1, word: /was made on/ },
+  { mutation: 'homeAnew', seeds: [30, 48, 52], minutes: 1, word: /was made on/ },
   { mutation: 'noTurn', seeds: [13, 21, 45, 58], minutes: 1, word: /are not back/ },
 ];
 
