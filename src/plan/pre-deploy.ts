@@ -10,6 +10,9 @@ import type { ContainerView, ProjectView, ServiceView, View } from '../model/vie
 import { removeStep } from './leave.ts';
 import { type Steps, subject } from './steps.ts';
 
+/** 10 min: how long the container of an earlier run stays while a later one is not over. */
+const traceMs = 600_000;
+
 /** Why the rollout waits for its hook; undefined when it has none, or the hook has ended well. */
 export function hookWait(view: View, service: ServiceView): string | undefined {
   const { hook } = service;
@@ -54,9 +57,10 @@ export function planHook(
 
 /**
  * Containers of hooks that are over: of earlier runs, of services and projects that are gone, and of
- * rollouts that were judged. Until then one that has done its work stays: the record of a run that
- * was under way on the other side of a partition may replace its own, and a hook that left no trace
- * would be run again. One that failed stays for its log. A change that is older than a container
+ * rollouts that were judged. Until then one that has done its work stays, and one of an earlier run
+ * for ten minutes at most: the record of a run that was under way on the other side of a partition
+ * may replace its own, a machine may lose its records and be told of an earlier change first, and a
+ * hook that left no trace would be run again. One that failed stays for its log. A change that is older than a container
  * says nothing about it: a machine that got an old disk back does not know for what it was made.
  */
 export function removeOldHooks(
@@ -68,11 +72,14 @@ export function removeOldHooks(
   for (const container of hookContainers) {
     if (container.project !== project.name || container.machine !== view.self) continue;
     const service = project.services.get(container.service);
-    const isOfThis = service !== undefined && service.hook?.run === container.hook;
-    const isEarlier = container.createdMs < hlcToMs(project.pointerHlc);
-    if (isOfThis ? isOver(service) : isEarlier) {
-      removeStep(steps, container, 0, 'its hook is over');
+    if (service !== undefined && service.hook?.run === container.hook) {
+      if (isOver(service)) removeStep(steps, container, 0, 'its hook is over');
+      continue;
     }
+    const isEarlier = container.createdMs < hlcToMs(project.pointerHlc);
+    const hasFollower = service?.hook !== undefined && !isOver(service);
+    if (!isEarlier || (hasFollower && !steps.isPast(container.createdMs + traceMs))) continue;
+    removeStep(steps, container, 0, 'its hook is over');
   }
 }
 

@@ -90,13 +90,19 @@ describe('a hook before the rollout', () => {
     };
     const run = hook?.run ?? '';
     expect(removed(run, pointerMs + 1)).toBe(false);
+    // A machine that loses its records may be told of the earlier rollout first.
+    world.nowMs = pointerMs + 1_000;
+    expect(removed('of an earlier rollout', pointerMs - 1)).toBe(false);
+    world.nowMs = pointerMs + 600_000;
     expect(removed('of an earlier rollout', pointerMs - 1)).toBe(true);
+    world.nowMs = pointerMs + 1_000;
     expect(removed('of a change that is not known here', pointerMs + 1)).toBe(false);
     world.write(recordKey.verdict('app', 'web', rollout ?? ''), machineId('a'), {
       result: 'good',
       atMs: world.nowMs,
     });
     expect(removed(run, pointerMs + 1)).toBe(true);
+    expect(removed('of an earlier rollout', pointerMs - 1)).toBe(true);
   });
 
   test('that fails leaves the old containers as they are', () => {
