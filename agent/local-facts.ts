@@ -1,10 +1,11 @@
 /**
- * What only this machine knows and no record says, for `plan`: when containers left traffic, which
- * volumes are here, when the machine was booted. Everything is read again after an agent restart;
- * what cannot be (the moment of draining) counts as long ago.
+ * What only this machine knows and no record says, for `plan`: when containers left traffic, since
+ * when others serve in their place, which volumes are here, when the machine was booted. Everything
+ * is read again after an agent restart; what cannot be (the moment of draining) counts as long ago.
  */
 import { readFileSync } from 'node:fs';
 import type { View } from '../src/model/view.ts';
+import { type ServingSince, servingSince } from '../src/plan/serving-since.ts';
 import { type LocalState, subject } from '../src/plan/steps.ts';
 import type { Log } from './log.ts';
 
@@ -52,6 +53,7 @@ export class LocalFacts {
   readonly #components: LocalFactsComponents;
   readonly #bootedAtMs = bootTimeMs();
   readonly #drainingSinceMs = new Map<string, number>();
+  #servingSince: ServingSince = new Map();
   #volumes: ReadonlySet<string> = new Set();
   #isReading = false;
   /** Asked for while the volumes were being read, or just after. */
@@ -67,13 +69,15 @@ export class LocalFacts {
     return {
       inFlight: this.#components.inFlight(),
       drainingSinceMs: this.#drainingSinceMs,
+      servingSince: this.#servingSince,
       volumes: this.#volumes,
       bootedAtMs: this.#bootedAtMs,
     };
   }
 
-  /** Notes which containers have begun to drain, and looks for volumes that are to be deleted. */
+  /** Notes what has begun to drain or to serve, and looks for volumes that are to be deleted. */
   note(view: View): void {
+    this.#servingSince = servingSince(this.#servingSince, view);
     const draining = new Set<string>();
     const inFlight = this.#components.inFlight();
     for (const container of view.containers) {

@@ -165,8 +165,6 @@ export interface HookView {
 export interface ContainerView extends ContainerRecord {
   readonly id: string;
   readonly machine: MachineId;
-  /** When its record was written: since then it has been as it is. */
-  readonly recordedMs: number;
 }
 
 export interface FailureView extends Omit<FailureRecord, 'more'> {

@@ -236,7 +236,6 @@ function withRun(view: View, action: Extract<Action, { readonly name: 'run' }>):
     restarts: 0,
     aliases: [],
     networks: {},
-    recordedMs: view.nowMs,
   };
   const failures = view.failures.filter(
     (failure) =>

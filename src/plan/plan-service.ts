@@ -17,7 +17,7 @@ import { dependencyWait, unmetDependency } from './dependencies.ts';
 import { canArrive, elsewhereWait, mustLeaveFirst } from './hand-over.ts';
 import { companionContainer, keepUp } from './keep-up.ts';
 import { isAlive, removeStep } from './leave.ts';
-import { engineLeavesMs, failureRetryMs, surplusSettleMs } from './limits.ts';
+import { engineLeavesMs, failureRetryMs } from './limits.ts';
 import { clearStep, restartAtMsOf, restartsAfter, restStep, signalStep } from './operations.ts';
 import { type ContainerIndex, isDone } from './owner.ts';
 import { hookWait, planHook } from './pre-deploy.ts';
@@ -109,16 +109,10 @@ function removeSurplus(
     }
     return;
   }
-  if (!isDone(service, kept) && !steps.isPast(servingSince(view, kept) + surplusSettleMs)) return;
+  if (!isDone(service, kept) && !steps.hasServed(kept)) return;
   const reason = 'another machine has this slot';
   if (copy.hash === service.hash) removeStep(steps, copy, graceMsOf(service.spec), reason);
   else retireStep(steps, service, copy, reason);
-}
-
-/** Since when a copy that is ready could be reached as it is. */
-function servingSince(view: View, kept: ContainerView): number {
-  const connectedMs = view.machines.get(kept.machine)?.connectedSinceMs ?? 0;
-  return Math.max(kept.startedMs, kept.recordedMs, connectedMs);
 }
 
 function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerView[]): void {

@@ -5,7 +5,8 @@
 import type { Action, ActionArguments, ActionName, Plan, Waiting } from '../model/action.ts';
 import type { MachineId, Slot } from '../model/ids.ts';
 import type { ContainerView } from '../model/view.ts';
-import { drainSettleMs } from './limits.ts';
+import { drainSettleMs, surplusSettleMs } from './limits.ts';
+import type { ServingSince } from './serving-since.ts';
 
 /** What only this machine knows, and no record says. */
 export interface LocalState {
@@ -13,6 +14,8 @@ export interface LocalState {
   readonly inFlight: ReadonlySet<string>;
   /** Container id to the moment it left traffic; unknown counts as long ago. */
   readonly drainingSinceMs: ReadonlyMap<string, number>;
+  /** Other machines' copies of what runs here, since they serve; unknown counts as long ago. */
+  readonly servingSince: ServingSince;
   /** Engine names of this cluster's volumes on this machine. */
   readonly volumes: ReadonlySet<string>;
   /** When the machine was booted; 0 when not known. */
@@ -23,6 +26,7 @@ export interface LocalState {
 export const idleLocalState: LocalState = {
   inFlight: new Set(),
   drainingSinceMs: new Map(),
+  servingSince: new Map(),
   volumes: new Set(),
   bootedAtMs: 0,
 };
@@ -88,6 +92,12 @@ export class Steps {
   hasSettled(container: ContainerView): boolean {
     const sinceMs = this.local.drainingSinceMs.get(container.id);
     return sinceMs === undefined || this.isPast(sinceMs + drainSettleMs);
+  }
+
+  /** When a copy has served for so long that the one it takes the place of may go. */
+  hasServed({ id }: ContainerView): boolean {
+    const serving = this.local.servingSince.get(id);
+    return serving === undefined || this.isPast(serving.sinceMs + surplusSettleMs);
   }
 
   plan(): Plan {

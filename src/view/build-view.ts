@@ -4,7 +4,6 @@
  * members, what they are called, which definition a service has, how many replicas are wanted.
  * The order in which records arrived has no influence.
  */
-import { hlcToMs } from '../lib/hlc.ts';
 import type { MachineId } from '../model/ids.ts';
 import type {
   Entry,
@@ -274,10 +273,8 @@ const containerKind: ObservedKind<ContainerView> = {
   prefix: 'c/',
   complaint: 'is not a container',
   known: new WeakMap(),
-  read: ({ value, origin, hlc }, path) =>
-    isContainer(value)
-      ? { ...value, id: path.join('/'), machine: origin, recordedMs: hlcToMs(hlc) }
-      : undefined,
+  read: ({ value, origin }, path) =>
+    isContainer(value) ? { ...value, id: path.join('/'), machine: origin } : undefined,
 };
 
 function buildContainers(

@@ -16,6 +16,7 @@ import type { ContainerView, View } from '../../src/model/view.ts';
 import { plan } from '../../src/plan/plan.ts';
 import { isReady } from '../../src/plan/readiness.ts';
 import { withFailure, withoutFailure } from '../../src/plan/report-failure.ts';
+import { type ServingSince, servingSince } from '../../src/plan/serving-since.ts';
 import { compareText } from '../../src/view/order.ts';
 import { isFailure } from '../../src/view/record-checks.ts';
 import { lastingName } from '../../src/view/service-spec.ts';
@@ -48,6 +49,7 @@ export class FakeCluster {
   /** By machine: when it was booted. */
   readonly bootedAtMs = new Map<string, number>();
   readonly #draining = new Map<MachineId, ReadonlyMap<string, number>>();
+  readonly #serving = new Map<MachineId, ServingSince>();
   #containers = 0;
 
   constructor(world: World) {
@@ -89,9 +91,12 @@ export class FakeCluster {
     const seen = this.world.view(name);
     const draining = drainingSince(this.#draining.get(seen.self) ?? new Map(), seen);
     this.#draining.set(seen.self, draining);
+    const serving = servingSince(this.#serving.get(seen.self) ?? new Map(), seen);
+    this.#serving.set(seen.self, serving);
     const decided = plan(seen, {
       inFlight: new Set(),
       drainingSinceMs: draining,
+      servingSince: serving,
       volumes: this.volumes.get(seen.self) ?? new Set(),
       bootedAtMs: this.bootedAtMs.get(name) ?? 0,
     });

@@ -10,6 +10,7 @@ import type { Action } from '../../src/model/action.ts';
 import { type ReplicatedRecord, recordKind } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
 import { plan } from '../../src/plan/plan.ts';
+import { type ServingSince, servingSince } from '../../src/plan/serving-since.ts';
 import type { LocalState } from '../../src/plan/steps.ts';
 import { type BuiltView, buildView } from '../../src/view/build-view.ts';
 import type { SimEngine } from './engine.ts';
@@ -64,6 +65,7 @@ export class SimAgent {
   /** Of the last evaluation. */
   #view: BuiltView | undefined;
   readonly #drainingSinceMs = new Map<string, number>();
+  #servingSince: ServingSince = new Map();
   /** Keys of the link lists of machines that cannot act. */
   readonly #unable = new Set<string>();
   /** Containers of which a record came that is to be compared with the engine. */
@@ -181,6 +183,7 @@ export class SimAgent {
     const isIdle = view?.projects.size === 0 && this.#host.engine.containers.size === 0;
     if (view === undefined || isIdle) return;
     this.#noteDraining(view);
+    this.#servingSince = servingSince(this.#servingSince, view);
     // With a second holder of our identity every act would be done twice, or undone.
     if (!this.#observer.isSynced || view.guards.includes('duplicate')) return;
     const { actions, wakeAtMs } = plan(view, this.#localState());
@@ -196,6 +199,7 @@ export class SimAgent {
     return {
       inFlight: this.#executor.inFlight(),
       drainingSinceMs: this.#drainingSinceMs,
+      servingSince: this.#servingSince,
       volumes: new Set(this.#host.engine.volumes.keys()),
       bootedAtMs: this.#host.bootedAtMs,
     };

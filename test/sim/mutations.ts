@@ -68,8 +68,8 @@ export const mutations = {
     },
     {
       file: 'src/plan/turn.ts',
-      text: 'return readyCount > servedCount - policyOf(view, service).parallelism;',
-      by: 'return readyCount >= 0;',
+      text: 'return readySlots.size > servedCount - policyOf(view, service).parallelism;',
+      by: 'return readySlots.size >= 0;',
     },
   ],
   hookByAll: [

@@ -28,7 +28,6 @@ export function aContainer(name: string, changes: Partial<ContainerView> = {}): 
     restarts: 0,
     aliases: [],
     networks: { default: [] },
-    recordedMs: 0,
     ...changes,
   };
 }

@@ -3,6 +3,7 @@ import { heldSlots } from '../../../src/plan/held.ts';
 import { ownersOf } from '../../../src/plan/owner.ts';
 import { plan } from '../../../src/plan/plan.ts';
 import { rolloutStatus } from '../../../src/plan/rollout-status.ts';
+import { type ServingSince, servingSince } from '../../../src/plan/serving-since.ts';
 import { idleLocalState } from '../../../src/plan/steps.ts';
 import { isBehind } from '../../../src/view/behind.ts';
 import { toSnapshot } from '../../../src/view/snapshot.ts';
@@ -130,18 +131,22 @@ describe('of two copies', () => {
 
   test('the other goes when the kept one has been in reach and ready for 5 s', () => {
     const world = healed();
-    links(world, 'a', [
-      ['b', 998_000],
-      ['c', 998_000],
-    ]);
-    links(world, 'b', [
-      ['a', 998_000],
-      ['c', 999_000],
-    ]);
-    const drains = (nowMs: number): boolean =>
-      plan(world.view('c', nowMs), idleLocalState).actions.some(({ name }) => name === 'drain');
-    expect(drains(1_002_900)).toBe(false);
-    expect(drains(1_003_000)).toBe(true);
+    let since: ServingSince = new Map();
+    const drains = (): boolean => {
+      const view = world.view('c');
+      since = servingSince(since, view);
+      const { actions } = plan(view, { ...idleLocalState, servingSince: since });
+      return actions.some(({ name }) => name === 'drain');
+    };
+    world.is('a', 'lost');
+    world.nowMs += 10_000;
+    expect(drains()).toBe(false);
+    world.is('a', 'reachable');
+    expect(drains()).toBe(false);
+    world.nowMs += 4_900;
+    expect(drains()).toBe(false);
+    world.nowMs += 100;
+    expect(drains()).toBe(true);
   });
 });
 

@@ -5,6 +5,7 @@ import { type ContainerRecord, recordKey } from '../../../src/model/record.ts';
 import type { Guard } from '../../../src/model/view.ts';
 import { surplusSettleMs } from '../../../src/plan/limits.ts';
 import { plan } from '../../../src/plan/plan.ts';
+import { servingSince } from '../../../src/plan/serving-since.ts';
 import { idleLocalState, type LocalState } from '../../../src/plan/steps.ts';
 import { aProject, machineId, World } from '../../lib/builders.ts';
 
@@ -252,10 +253,15 @@ describe('taking away', () => {
     expect(decide(world).waiting[0]?.why).toBe('runs on until its other copy is ready');
     world.container('b', 'there', { hash, ready: false });
     expect(actions(world)).toEqual([]);
-    world.container('b', 'there', { hash, startedMs: world.nowMs - 4_000 });
-    expect(decide(world)).toMatchObject({ actions: [], wakeAtMs: world.nowMs + 1_000 });
-    world.nowMs += 1_000;
-    expect(actions(world)).toEqual(['drain here']);
+    // An hour ahead, as everything that a clock which was set wrong has dated.
+    world.container('b', 'there', { hash, startedMs: world.nowMs + 3_600_000 });
+    const since = servingSince(new Map(), world.view('a'));
+    expect(decide(world, { servingSince: since })).toMatchObject({
+      actions: [],
+      wakeAtMs: world.nowMs + surplusSettleMs,
+    });
+    world.nowMs += surplusSettleMs;
+    expect(actions(world, { servingSince: since })).toEqual(['drain here']);
   });
 
   test('a surplus copy stays while its other copy is out of traffic', () => {
@@ -467,7 +473,6 @@ describe('replacing', () => {
       decide(world, {}, other).actions.some(({ subject }) => subject === 'container:back');
     expect(drains()).toBe(false);
     world.container(owner ?? '', 'kept', { hash: 'y', createdMs: 500, startedMs: 500 });
-    world.nowMs += surplusSettleMs;
     expect(drains()).toBe(true);
   });
 

@@ -75,7 +75,6 @@ export function aContainer(
     restarts: 0,
     aliases: [],
     networks: { default: [] },
-    recordedMs: 0,
     ...changes,
   };
 }
