@@ -106,14 +106,16 @@ export function hasSpareReplica(rollout: Rollout): boolean {
   const wanted = new Set([...slots].map(([slot]) => slot));
   // What has completed is missed by nobody, so it counts like what is ready; what is too many is
   // about to go, and counts for nothing.
-  const readyCount = containersOf(rollout).filter(
+  const ready = containersOf(rollout).filter(
     (container) =>
       wanted.has(container.slot) &&
       (isDone(service, container) ||
         (container.ready && !container.draining && isInTraffic(view, container.machine))),
-  ).length;
-  if (isStartFirst(service)) return readyCount >= servedCount;
-  return readyCount > servedCount - policyOf(view, service).parallelism;
+  );
+  if (isStartFirst(service)) return ready.length >= servedCount;
+  // A second copy of a slot, as after a return, is too many as well.
+  const readySlots = new Set(ready.map(({ slot }) => slot));
+  return readySlots.size > servedCount - policyOf(view, service).parallelism;
 }
 
 /** When the last slot that is done was started; 0 when none is. */

@@ -493,6 +493,23 @@ describe('replacing', () => {
     expect(decide(world).waiting[0]?.why).toBe('waits until enough replicas are ready');
   });
 
+  test('two copies of one slot do not count for two slots', () => {
+    const spec: Service = { deploy: { replicas: 3, update_config: { order: 'stop-first' } } };
+    const world = new World('a', 'b');
+    world.up('a', aProject({ web: spec }));
+    const { hash, slots } = world.service('web');
+    const at = (slot: string): string => slots[slot]?.slice(3) ?? '';
+    for (const slot of ['1', '2', '3']) {
+      world.container(at(slot), `c${slot}`, { hash, slot, ready: slot !== '2' });
+    }
+    // As when a machine returns whose replica was started elsewhere meanwhile.
+    world.container(at('3') === 'a' ? 'b' : 'a', 'second', { hash, slot: '3', startedMs: 1 });
+    world.up('a', aProject({ web: { ...spec, image: 'web:2' } }));
+    const { actions: planned, waiting } = decide(world, {}, at('1'));
+    expect(planned.map(text)).not.toContain('drain c1');
+    expect(waiting.map(({ why }) => why)).toContain('waits until enough replicas are ready');
+  });
+
   test('a failure of the rollout elsewhere stops the update here', () => {
     const world = new World('a', 'b');
     const spec: Service = { deploy: { replicas: 2, update_config: { parallelism: 0 } } };
