@@ -7,6 +7,7 @@
  *    come back.
  * 3. What has its data on one machine is run on no other.
  */
+import { bootAloneMs } from '../../src/gossip/limits.ts';
 import type { Action } from '../../src/model/action.ts';
 import { recordKey } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
@@ -14,6 +15,12 @@ import { isSound, readsAtOnce } from './calm.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 import { Violation } from './violation.ts';
+
+/**
+ * 5 s after a cut between two machines ended they have linked, if nothing else is wrong: 2 s for a dial
+ * that was under way and lost, 2.5 s until the next one.
+ */
+const meetMs = 5000;
 
 export class ActionWatch {
   readonly #cluster: SimCluster;
@@ -72,12 +79,27 @@ export class ActionWatch {
       const known = other.node?.map.record(key);
       if (known === undefined || known.hlc <= pointerHlc) continue;
       // Of a change that is on its way nobody can know: a repair takes a few ways there and back.
-      const sinceMs = this.#pointerMs.get(other)?.get(key) ?? Number.NEGATIVE_INFINITY;
+      const sinceMs = Math.max(
+        this.#pointerMs.get(other)?.get(key) ?? Number.NEGATIVE_INFINITY,
+        this.#metMs(machine, other),
+      );
       if (world.nowMs - sinceMs < 500 + 6 * network.latencyMs[1]) continue;
       throw new Violation(
-        `${machine.name} carries out an old change of ${project} ${Math.round(world.nowMs - machine.disturbedMs)} ms after its start; ${other.name} knows better`,
+        `${machine.name} carries out an old change of ${project} ${Math.round(machine.ageMs)} ms after its start; ${other.name} knows better`,
       );
     }
+  }
+
+  /**
+   * Since when the two must have met. A machine that starts from an old disk in a partition of its own
+   * believes it after 10 s alone, because nobody may ever come; when the cut ends, it carries out what
+   * it believes until its next dial. Before these 10 s the boot guard holds, and a cut excuses nothing.
+   * `disturbedMs` does not tell this: it is when the cut began, and of this machine whatever happened
+   * last, such as a cut from a third one.
+   */
+  #metMs(machine: SimMachine, other: SimMachine): number {
+    if (machine.ageMs < bootAloneMs) return Number.NEGATIVE_INFINITY;
+    return this.#cluster.network.openedMs(machine, other) + meetMs;
   }
 }
 

@@ -102,6 +102,8 @@ export class SimMachine implements Runtime {
   /** Of a later version: speaks with words that this one does not know. */
   isNewer = false;
   #bootMs = 0;
+  /** When the process started, by the monotonic clock. */
+  #startedMs = 0;
   /** World time for which the whole machine slept since its boot. */
   #sleptMs = 0;
   #wakesAtMs = 0;
@@ -138,6 +140,7 @@ export class SimMachine implements Runtime {
       this.#sleptMs = 0;
     }
     this.isOff = false;
+    this.#startedMs = this.monotonic();
     this.epoch++;
     this.disturbedMs = world.nowMs;
     this.resume();
@@ -278,6 +281,11 @@ export class SimMachine implements Runtime {
 
   monotonic(): number {
     return this.#components.world.nowMs - this.#bootMs - this.#sleptMs;
+  }
+
+  /** How long the process has run, by its own clock. */
+  get ageMs(): number {
+    return this.monotonic() - this.#startedMs;
   }
 
   /** Wall clock of the last boot. */

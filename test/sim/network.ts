@@ -51,6 +51,10 @@ export class Connection {
 /** What the receiving kernel takes although its process does not read. */
 const receiveBufferBytes = 128 << 10;
 
+function pairKey(a: MachineId, b: MachineId): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`;
+}
+
 function sizeOf(sent: Sent): number {
   return sent instanceof Uint8Array ? sent.length : 0;
 }
@@ -67,6 +71,8 @@ export class Network {
   readonly #byLink = new Map<LinkId, Found>();
   /** Whom a machine's packets do not reach. */
   readonly #cuts = new Map<MachineId, Set<MachineId>>();
+  /** Of two machines between which something was cut, when a cut ended last. */
+  readonly #openedMs = new Map<string, number>();
   #lastLink = 0;
   loss = 0;
   latencyMs: readonly [number, number] = [0.3, 1.5];
@@ -103,7 +109,17 @@ export class Network {
     if (cut?.delete(to.machine) !== true) return;
     if (cut.size === 0) this.#cuts.delete(from.machine);
     this.#disturb(from, to);
+    this.#noteOpened(from.machine, to.machine);
     this.release();
+  }
+
+  /** When a cut between the two ended last, in whichever direction; before all time if none did. */
+  openedMs(a: SimMachine, b: SimMachine): number {
+    return this.#openedMs.get(pairKey(a.machine, b.machine)) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  #noteOpened(a: MachineId, b: MachineId): void {
+    this.#openedMs.set(pairKey(a, b), this.#world.nowMs);
   }
 
   get cutCount(): number {
@@ -117,6 +133,7 @@ export class Network {
   }
 
   healAll(): void {
+    for (const [from, cut] of this.#cuts) for (const to of cut) this.#noteOpened(from, to);
     this.#cuts.clear();
     this.release();
   }
