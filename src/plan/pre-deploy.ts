@@ -60,8 +60,9 @@ export function planHook(
  * rollouts that were judged. Until then one that has done its work stays, and one of an earlier run
  * for ten minutes at most: the record of a run that was under way on the other side of a partition
  * may replace its own, a machine may lose its records and be told of an earlier change first, and a
- * hook that left no trace would be run again. One that failed stays for its log. A change that is older than a container
- * says nothing about it: a machine that got an old disk back does not know for what it was made.
+ * hook that left no trace would be run again. One that failed stays for its log. A change that is
+ * older than a container says nothing about it: a machine that got an old disk back does not know
+ * for what it was made.
  */
 export function removeOldHooks(
   steps: Steps,
