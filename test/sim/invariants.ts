@@ -106,7 +106,12 @@ export class Watch {
     }
     const membership = machine.node?.membership;
     const kind = recordKind(record.key);
-    if (kind === 'verdict' && before !== undefined) checkVerdict(machine, record, before);
+    // Two live machines of one identity judge for one, until the guard finds the other: no record
+    // can tell the two apart.
+    const isOfTwins = this.#cluster.clones().some((clone) => clone.machine === record.origin);
+    if (kind === 'verdict' && before !== undefined && !isOfTwins) {
+      checkVerdict(machine, record, before);
+    }
     if (membership === undefined || kind === 'm' || kind === 'x') return;
     const isOut = membership.isRemoved(machine.machine);
     if (!isOut && membership.isRemoved(record.origin)) {
