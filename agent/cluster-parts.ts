@@ -67,11 +67,8 @@ const now = (): number => Date.now();
 
 /** 3 s: an engine that is up lists its containers in a fraction of that. */
 const observeMs = 3_000;
-/**
- * 50 ms: containers start side by side; each program that is run costs the agent's thread 15 ms, each
- * file of Caddy's that is replaced five turns of the file system.
- */
-const trafficRestMs = 50;
+/** 50 ms: containers start side by side, and each program run costs the agent's thread 15 ms. */
+const firewallRestMs = 50;
 /** 10 min: copies are kept for an hour at least, so more often finds nothing. */
 const collectCopiesMs = 600_000;
 
@@ -143,23 +140,19 @@ export class ClusterParts {
     };
     this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
     const traffic = [
-      driver('nftables', setFirewall, { restMs: trafficRestMs }),
+      driver('nftables', setFirewall, { restMs: firewallRestMs }),
       driver('dns', (view) => {
         const table = renderDns(withSilent(view, refused), view.self);
         if (table !== null) this.#dns.set(table);
       }),
-      driver(
-        'caddy',
-        (view) => {
-          const open = withSilent(view, refused);
-          return caddy.set(
-            renderIngress(open, view.self),
-            renderUpstreams(open, view.self),
-            renderIngress(open, view.self, true),
-          );
-        },
-        { restMs: trafficRestMs },
-      ),
+      driver('caddy', (view) => {
+        const open = withSilent(view, refused);
+        return caddy.set(
+          renderIngress(open, view.self),
+          renderUpstreams(open, view.self),
+          renderIngress(open, view.self, true),
+        );
+      }),
     ];
     this.#drivers = [this.#mesh, ...traffic];
     this.#applied = new Applied({ replica, drivers: traffic });

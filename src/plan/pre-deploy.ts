@@ -11,7 +11,7 @@ import { removeStep } from './leave.ts';
 import { type Steps, subject } from './steps.ts';
 
 /** 10 min: how long the container of an earlier run stays while a later one is not over. */
-const traceMs = 600_000;
+export const hookTraceMs = 600_000;
 
 /** Why the rollout waits for its hook; undefined when it has none, or the hook has ended well. */
 export function hookWait(view: View, service: ServiceView): string | undefined {
@@ -74,17 +74,17 @@ export function removeOldHooks(
     if (container.project !== project.name || container.machine !== view.self) continue;
     const service = project.services.get(container.service);
     if (service !== undefined && service.hook?.run === container.hook) {
-      if (isOver(service)) removeStep(steps, container, 0, 'its hook is over');
+      if (isHookOver(service)) removeStep(steps, container, 0, 'its hook is over');
       continue;
     }
     const isEarlier = container.createdMs < hlcToMs(project.pointerHlc);
-    const hasFollower = service?.hook !== undefined && !isOver(service);
-    if (!isEarlier || (hasFollower && !steps.isPast(container.createdMs + traceMs))) continue;
+    const hasFollower = service?.hook !== undefined && !isHookOver(service);
+    if (!isEarlier || (hasFollower && !steps.isPast(container.createdMs + hookTraceMs))) continue;
     removeStep(steps, container, 0, 'its hook is over');
   }
 }
 
 /** Nothing will ask again whether it has run. */
-function isOver({ hook, verdict }: ServiceView): boolean {
+export function isHookOver({ hook, verdict }: ServiceView): boolean {
   return verdict?.result === 'good' && hook?.state?.state !== 'failed';
 }

@@ -9,7 +9,7 @@ import type { Slot } from '../../src/model/ids.ts';
 import { recordKey } from '../../src/model/record.ts';
 import type { ServiceView, View } from '../../src/model/view.ts';
 import { indexContainers, ownersOf } from '../../src/plan/owner.ts';
-import { hookWait } from '../../src/plan/pre-deploy.ts';
+import { hookTraceMs, hookWait, isHookOver } from '../../src/plan/pre-deploy.ts';
 import { standingFailures } from '../../src/plan/turn.ts';
 import { isContainer } from '../../src/view/record-checks.ts';
 import { isJob, restartPolicyOf } from '../../src/view/service-spec.ts';
@@ -69,7 +69,11 @@ export function wrongContainers(cluster: SimCluster): string[] {
     const known = view.projects.get(project);
     // Of a change that was overruled by an earlier one: it stays until the next.
     if (known?.pointer !== undefined && createdMs >= hlcToMs(known.pointerHlc)) continue;
-    if (known !== undefined && known.services.get(service)?.hook?.run !== hook)
+    const wanted = known?.services.get(service);
+    // A trace of an earlier run stays while a later one is not over, ten minutes at most.
+    const hasFollower = wanted?.hook !== undefined && !isHookOver(wanted);
+    if (hasFollower && view.nowMs < createdMs + hookTraceMs) continue;
+    if (known !== undefined && wanted?.hook?.run !== hook)
       found.push(`${textOf(copy)} of an old hook`);
   }
   byService.delete('hooks');
