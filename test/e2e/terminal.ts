@@ -7,7 +7,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Machine } from '../lab/machine.ts';
 import { ensurePackages } from '../lab/packages.ts';
 
-const socket = '/run/terminal.sock';
 const window = 'main';
 const pollMs = 30;
 
@@ -21,9 +20,13 @@ export async function terminalUnavailable(): Promise<string | undefined> {
   }
 }
 
+let openedCount = 0;
+
 export class Terminal {
   readonly #machine: Machine;
   readonly #tmux: string;
+  /** One of its own: a server that is told to end may still take the next window, and end with it. */
+  readonly #socket = `/run/terminal-${++openedCount}.sock`;
 
   private constructor(machine: Machine, tmux: string) {
     this.#machine = machine;
@@ -90,6 +93,6 @@ export class Terminal {
   }
 
   #call(args: readonly string[]): Promise<string> {
-    return this.#machine.execOk([this.#tmux, '-u', '-f', '/dev/null', '-S', socket, ...args]);
+    return this.#machine.execOk([this.#tmux, '-u', '-f', '/dev/null', '-S', this.#socket, ...args]);
   }
 }
