@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { runFolderPrefix, testFolderVariable } from '../test/e2e/test-folder.ts';
 import { Lab } from '../test/lab/lab.ts';
+import { compileCache } from '../test/lab/paths.ts';
 import { processIdentity } from '../test/lab/processes.ts';
 import { exitCode, step } from './lib/steps.ts';
 
@@ -22,6 +23,7 @@ interface Counts {
 }
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+process.env.NODE_COMPILE_CACHE ??= compileCache();
 /** Everything that the tests write, so that nothing of it stays when they are ended half-way. */
 const results = ownFolder();
 const { values, positionals } = parseArgs({

@@ -25,7 +25,7 @@ import { TscError } from '../../src/lib/errors.ts';
 import { containerGroup, createGroup, readUsage, type Usage } from './cgroups.ts';
 import { bootScript, layeredDirs, spawnScript } from './machine-scripts.ts';
 import { type Engine, toolPath } from './packages.ts';
-import { cacheDir, projectDir } from './paths.ts';
+import { cacheDir, compileCache, projectDir } from './paths.ts';
 import {
   childrenOf,
   isRunning,
@@ -288,6 +288,8 @@ export class Machine {
       ].join(':'),
       HOME: '/root',
       LANG: 'C.UTF-8',
+      // The agent keeps compiled code, and its /tmp is this machine's.
+      NODE_COMPILE_CACHE: compileCache(),
       [labMark]: this.lab,
     };
   }

@@ -15,3 +15,8 @@ export function cacheDir(...below: readonly string[]): string {
   mkdirSync(dir, { recursive: true });
   return dir;
 }
+
+/** Where Node keeps compiled code, for `NODE_COMPILE_CACHE`: without it in the temporary folder. */
+export function compileCache(): string {
+  return cacheDir('node-compile-cache');
+}
