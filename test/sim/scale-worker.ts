@@ -1,30 +1,33 @@
-/** A thread that measures one row of `npm run bench -- scale` or `losses`, and tells it as plain numbers. */
+/**
+ * A thread that measures rows of `npm run bench -- scale` or `losses`, and tells each as plain
+ * numbers. The rows of one order are measured one after the other in one cluster: the start of a
+ * thousand machines takes longer than everything else about them.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { SimCluster } from './cluster.ts';
 import {
+  booted,
   falseLosses,
   idleTraffic,
   lan,
   partition,
   repairBytes,
-  type ScaleOptions,
   updates,
   wan,
 } from './scale.ts';
 
+/** One row of a cluster that is formed already. */
+export type ScaleStage =
+  | { readonly what: 'idle'; readonly loss: number; readonly seconds: number }
+  | { readonly what: 'updates'; readonly network: 'lan' | 'wan'; readonly count: number }
+  | { readonly what: 'partition' };
+
 export type ScaleOrder =
   | {
-      readonly what: 'idle';
+      readonly what: 'cluster';
       readonly machineCount: number;
-      readonly loss: number;
-      readonly seconds: number;
+      readonly stages: readonly ScaleStage[];
     }
-  | {
-      readonly what: 'updates';
-      readonly machineCount: number;
-      readonly network: 'lan' | 'wan';
-      readonly count: number;
-    }
-  | { readonly what: 'partition'; readonly machineCount: number }
   | { readonly what: 'repair'; readonly recordCount: number }
   | {
       readonly what: 'falseLosses';
@@ -36,28 +39,40 @@ export type ScaleOrder =
 
 export type ScaleReport = Readonly<Record<string, number>>;
 
-function measure(order: ScaleOrder): ScaleReport {
+/** A report for each stage; one where there are no stages. */
+function* measure(order: ScaleOrder): Generator<ScaleReport> {
   switch (order.what) {
-    case 'idle':
-      return { ...idleTraffic(order, order.seconds) };
-    case 'updates': {
-      const { machineCount, network, count } = order;
-      const options: ScaleOptions = { machineCount, latencyMs: network === 'lan' ? lan : wan };
-      return Object.fromEntries(
-        updates(options, count).flatMap(({ toAllMs, bytes }, index) => [
-          [`toAllMs.${index}`, toAllMs],
-          [`bytes.${index}`, bytes],
-        ]),
-      );
+    case 'cluster': {
+      // CPU and memory are a machine's own here.
+      const cluster = booted(order, { sharesRecords: false });
+      for (const stage of order.stages) yield measureStage(cluster, stage);
+      break;
     }
-    case 'partition':
-      return { ...partition(order) };
     case 'repair':
-      return { bytes: repairBytes(order.recordCount) };
+      yield { bytes: repairBytes(order.recordCount) };
+      break;
     case 'falseLosses':
-      return { ...falseLosses(order) };
+      yield { ...falseLosses(order) };
+  }
+}
+
+function measureStage(cluster: SimCluster, stage: ScaleStage): ScaleReport {
+  switch (stage.what) {
+    case 'idle':
+      return { ...idleTraffic(cluster, stage.loss, stage.seconds) };
+    case 'updates':
+      return Object.fromEntries(
+        updates(cluster, stage.network === 'lan' ? lan : wan, stage.count).flatMap(
+          ({ toAllMs, bytes }, index) => [
+            [`toAllMs.${index}`, toAllMs],
+            [`bytes.${index}`, bytes],
+          ],
+        ),
+      );
+    case 'partition':
+      return { ...partition(cluster) };
   }
 }
 
 // test/sim/scale-thread.ts gives it.
-parentPort?.postMessage(measure(workerData as ScaleOrder));
+for (const report of measure(workerData as ScaleOrder)) parentPort?.postMessage(report);

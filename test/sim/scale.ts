@@ -14,19 +14,24 @@ import type { SimMachine } from './machine.ts';
 const frameOverheadBytes = 78;
 /** 10.0.0.0/13 has 2048 /24s. */
 const range = '10.0.0.0/13';
-export const lan = [0.3, 1.5] as const;
-export const wan = [20, 80] as const;
+/** Least and most milliseconds of one way. */
+type Latency = readonly [number, number];
+export const lan: Latency = [0.3, 1.5];
+export const wan: Latency = [20, 80];
 
 export interface ScaleOptions {
   readonly machineCount: number;
   /** The number of machines unless given. */
   readonly seed?: number;
   readonly loss?: number;
-  readonly latencyMs?: readonly [number, number];
+  readonly latencyMs?: Latency;
 }
 
+/** After a change of the network, before something is measured. */
+const settleMs = 10_000;
+
 /** Started and at rest. */
-function booted(
+export function booted(
   { machineCount, seed = machineCount, loss = 0, latencyMs = lan }: ScaleOptions,
   further: SimClusterOptions = {},
 ): SimCluster {
@@ -34,8 +39,16 @@ function booted(
   cluster.network.loss = loss;
   cluster.network.latencyMs = latencyMs;
   cluster.boot(machineCount);
-  cluster.world.runUntil(10_000);
+  cluster.world.runUntil(settleMs);
   return cluster;
+}
+
+/** The same machines on another network from now on. */
+function onNetwork({ network, world }: SimCluster, loss: number, latencyMs: Latency): void {
+  if (network.loss === loss && network.latencyMs === latencyMs) return;
+  network.loss = loss;
+  network.latencyMs = latencyMs;
+  world.runUntil(world.nowMs + settleMs);
 }
 
 function wireBytes({ network }: SimCluster): number {
@@ -53,9 +66,8 @@ export interface Traffic {
 }
 
 /** Per machine, while nothing happens but loss. */
-export function idleTraffic(options: ScaleOptions, seconds: number): Traffic {
-  // CPU and memory are a machine's own here.
-  const cluster = booted(options, { sharesRecords: false });
+export function idleTraffic(cluster: SimCluster, loss: number, seconds: number): Traffic {
+  onNetwork(cluster, loss, lan);
   const { world, network, machines } = cluster;
   const [bytes, frames, cpu] = [wireBytes(cluster), network.sentCount, process.cpuUsage()];
   let falseLosses = 0;
@@ -92,12 +104,12 @@ export interface Update {
 }
 
 /** One change of a project, at some machine. */
-export function updates(options: ScaleOptions, count: number): Update[] {
-  const cluster = booted(options);
+export function updates(cluster: SimCluster, latencyMs: Latency, count: number): Update[] {
+  onNetwork(cluster, 0, latencyMs);
   const { world, machines, network } = cluster;
   const found: Update[] = [];
   for (let index = 0; index < count; index++) {
-    const key = `app/p${index}`;
+    const key = `app/${latencyMs.join('-')}-${index}`;
     const [frames, bytes, startMs] = [network.sentCount, wireBytes(cluster), world.nowMs];
     world.pick(machines)?.node?.write(key, encodeJson({ index, filler: 'x'.repeat(200) }));
     const toAllMs = runUntil(cluster, 30_000, () =>
@@ -136,8 +148,8 @@ export interface Healing {
 }
 
 /** Halves for half a minute, with writes on both sides. */
-export function partition(options: ScaleOptions): Healing {
-  const cluster = booted(options);
+export function partition(cluster: SimCluster): Healing {
+  onNetwork(cluster, 0, lan);
   const { world, network, machines } = cluster;
   const half = machines.length / 2;
   const [left, right] = [machines.slice(0, half), machines.slice(half)];
