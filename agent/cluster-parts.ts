@@ -67,8 +67,13 @@ const now = (): number => Date.now();
 
 /** 3 s: an engine that is up lists its containers in a fraction of that. */
 const observeMs = 3_000;
-/** 50 ms: containers start side by side, and each program run costs the agent's thread 15 ms. */
-const firewallRestMs = 50;
+/**
+ * 50 ms, and up to a second where programs take long: containers start side by side, and each
+ * program run costs the agent's thread 15 ms.
+ */
+const firewallRest: LatestWinsOptions = { restMs: 50, longestRestMs: 1_000 };
+/** 50 ms: each replica that turns healthy changes most of the files, on every machine. */
+const ingressRest: LatestWinsOptions = { restMs: 50 };
 /** 10 min: copies are kept for an hour at least, so more often finds nothing. */
 const collectCopiesMs = 600_000;
 
@@ -140,19 +145,23 @@ export class ClusterParts {
     };
     this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
     const traffic = [
-      driver('nftables', setFirewall, { restMs: firewallRestMs }),
+      driver('nftables', setFirewall, firewallRest),
       driver('dns', (view) => {
         const table = renderDns(withSilent(view, refused), view.self);
         if (table !== null) this.#dns.set(table);
       }),
-      driver('caddy', (view) => {
-        const open = withSilent(view, refused);
-        return caddy.set(
-          renderIngress(open, view.self),
-          renderUpstreams(open, view.self),
-          renderIngress(open, view.self, true),
-        );
-      }),
+      driver(
+        'caddy',
+        (view) => {
+          const open = withSilent(view, refused);
+          return caddy.set(
+            renderIngress(open, view.self),
+            renderUpstreams(open, view.self),
+            renderIngress(open, view.self, true),
+          );
+        },
+        ingressRest,
+      ),
     ];
     this.#drivers = [this.#mesh, ...traffic];
     this.#applied = new Applied({ replica, drivers: traffic });

@@ -12,18 +12,19 @@ const retryLimitMs = 15_000;
 const retryFirstMs = 500;
 
 /**
- * A driver that rests does so for 3 times as long as its runs took lately, up to 1 s: a machine on
+ * A driver whose rests may grow rests for 3 times as long as its runs took lately: a machine on
  * which programs take long is not made busier by running more of them. A few runs come at once: the
  * first 300 ms of such debt are free.
  */
 const restFactor = 3;
 const freeDebtMs = 300;
-const restLimitMs = 1_000;
 
 /** How a driver wants its values. */
 export interface LatestWinsOptions {
-  /** The least time between the end of a run and the next one, in milliseconds; 0: none at all. */
+  /** The least time between the end of a run and the next one, in milliseconds; 0 unless given. */
   readonly restMs?: number;
+  /** Rests grow with what the runs take, up to this; as `restMs` unless given. */
+  readonly longestRestMs?: number;
 }
 
 export class LatestWins<T> {
@@ -39,6 +40,7 @@ export class LatestWins<T> {
   #running: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   readonly #restMs: number;
+  readonly #longestRestMs: number;
   #debtMs = 0;
   #debtAtMs = 0;
   #failures = 0;
@@ -49,9 +51,10 @@ export class LatestWins<T> {
     name: string,
     apply: (value: T) => Promise<void> | void,
     log: Log,
-    { restMs = 0 }: LatestWinsOptions = {},
+    { restMs = 0, longestRestMs = restMs }: LatestWinsOptions = {},
   ) {
     this.#restMs = restMs;
+    this.#longestRestMs = longestRestMs;
     this.#name = name;
     this.#apply = apply;
     this.#log = log;
@@ -128,12 +131,11 @@ export class LatestWins<T> {
 
   /** How long to rest now, after a run that began then. */
   #restAfter(startMs: number): number {
-    if (this.#restMs === 0) return 0;
     const nowMs = performance.now();
     const paidMs = startMs - this.#debtAtMs;
     this.#debtMs = Math.max(0, this.#debtMs - paidMs) + restFactor * (nowMs - startMs);
     this.#debtAtMs = nowMs;
-    return Math.min(Math.max(this.#restMs, this.#debtMs - freeDebtMs), restLimitMs);
+    return Math.min(Math.max(this.#restMs, this.#debtMs - freeDebtMs), this.#longestRestMs);
   }
 
   #report(error: unknown): void {

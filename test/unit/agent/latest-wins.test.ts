@@ -93,7 +93,7 @@ test('runs that take long are followed by longer rests, after the first few', as
       await new Promise((resolve) => setTimeout(resolve, 90));
     },
     collectLog().log,
-    { restMs: 1 },
+    { restMs: 1, longestRestMs: 1_000 },
   );
   const endMs = performance.now() + 1_500;
   for (let value = 0; performance.now() < endMs; value++) {
@@ -103,6 +103,19 @@ test('runs that take long are followed by longer rests, after the first few', as
   await runner.stop();
   // Without rests it would be 16; a busy machine makes them fewer, never more.
   expect(runCount).toBeLessThanOrEqual(8);
+});
+
+test('rests do not grow where nobody allows it', async () => {
+  const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+  const runner = new LatestWins<number>('test', () => sleep(200), collectLog().log, { restMs: 1 });
+  const startMs = performance.now();
+  for (const value of [1, 2, 3, 4]) {
+    runner.set(value);
+    expect(await runner.whenApplied()).toBe(true);
+  }
+  // 800 ms of runs; rests of three times as much would make it 3 s and more.
+  expect(performance.now() - startMs).toBeLessThan(2_500);
+  await runner.stop();
 });
 
 test('whoever waits is told when what was set last, or something newer, has been tried', async () => {
