@@ -17,7 +17,7 @@ type Maker = (world: World, random: Random) => Fault;
 /** Every fault there is, by name. */
 export const faultMakers: Readonly<Record<string, Maker>> = {
   'power cut': (world, random) => {
-    const name = random.pick(world.names.filter((one) => one !== world.smallDiskMachine)) ?? '';
+    const name = random.pick(world.names) ?? '';
     return onMachine('power cut', name, {
       begin: () => world.cutPower(name),
       end: () => world.powerOn(name),

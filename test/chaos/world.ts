@@ -14,7 +14,7 @@ import type { Machine, MachineProcess } from '../lab/machine.ts';
 const dataDir = '/var/lib/tsc-compose';
 const fillerFile = `${dataDir}/filler`;
 /** 48 MiB: the records of a small cluster take two. */
-const smallDisk = '48m';
+const smallDiskSize = 48;
 const pollMs = 100;
 
 export interface Condition {
@@ -45,9 +45,8 @@ export class World {
   static async create(machineCount: number, log: (line: string) => void): Promise<World> {
     const lab = await Lab.create({ machines: machineCount, engine: '28.5', log });
     try {
+      await lab.machines.at(-1)?.addSmallDisk(dataDir, smallDiskSize);
       await loadImages(lab.machines, ['busybox', 'caddy:2', 'node:24']);
-      const small = lab.machines.at(-1);
-      await small?.execOk(['mount', '-t', 'tmpfs', '-o', `size=${smallDisk}`, 'tmpfs', dataDir]);
       const conditions = await Promise.all(
         lab.machines.map(async (machine) => ({
           machine,
@@ -79,7 +78,7 @@ export class World {
     return found;
   }
 
-  /** The machine whose disk can be filled; a power cut would take its identity along. */
+  /** The machine whose disk can be filled. */
   get smallDiskMachine(): string {
     return this.names.at(-1) ?? '';
   }

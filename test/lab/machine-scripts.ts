@@ -19,7 +19,7 @@ for group in $groups; do echo 0 > "$group/cgroup.procs"; done
 # Names of other network namespaces would keep those alive after they were deleted.
 umount -R -l /run/netns 2>/dev/null || true
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/lock /run/netns /run/wireguard
+mkdir -p /run/lock /run/netns /run/wireguard /run/tmp
 if [ ! /var/run -ef /run ]; then mount --bind /run /var/run; fi
 
 for below in $layered; do
