@@ -65,7 +65,6 @@ test.skipIf(reason !== undefined)(
       failure: 'E_STORE_FULL',
       versionWhenFull: { version: 1 },
       isCounted: true,
-      undurableCount: 0,
       isSeenKept: true,
       versionAfter: { version: 3 },
       problem: null,

@@ -16,6 +16,8 @@ const path = join(dir, 'records.db');
 const filler = join(dir, 'filler');
 /** 30 s: what takes two seconds on a quiet machine. */
 const patienceMs = 30_000;
+/** 200 ms: a full disk refuses within one. */
+const refusedMs = 200;
 
 function codeOf(error: unknown): string {
   // The code is what users see.
@@ -113,11 +115,13 @@ async function replicaAbove(): Promise<unknown> {
   const seen = recordKey.container(identity.machine, 'seen');
   replica.observe(seen, { name: 'seen', text });
   await until(() => !replica.gossipStatus().isDiskFine);
+  // By then it has been tried, while the disk was full.
+  await sleep(refusedMs);
   const isCounted = replica.gossipStatus().undurableCount > 0;
   makeRoom();
   // Nothing is written here: the agent itself has to try again.
   await until(() => replica.gossipStatus().isDiskFine);
-  const undurableCount = replica.gossipStatus().undurableCount;
+  await until(() => replica.gossipStatus().undurableCount === 0);
   await replica.write('app/shop', { version: 3 });
   await replica.stop({ reason: 'restart', expectBackMs: 0 });
   store = await Store.open({ path });
@@ -130,7 +134,6 @@ async function replicaAbove(): Promise<unknown> {
     failure,
     versionWhenFull,
     isCounted,
-    undurableCount,
     isSeenKept: keys.has(seen),
     versionAfter,
     problem,
