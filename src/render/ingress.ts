@@ -13,7 +13,7 @@ import type { Json } from '../model/project.ts';
 import type { View } from '../model/view.ts';
 import { indexEndpoints } from './endpoints.ts';
 import { type IngressRoute, listOwnSites, listRoutes } from './ingress-routes.ts';
-import { caddyUpstreamFolder, upstreamNames, usableIps } from './ingress-upstreams.ts';
+import { caddyUpstreamFolder, hasUpstream, upstreamNames } from './ingress-upstreams.ts';
 import { compareText } from './text.ts';
 import { type CaddyTarget, hostsOfRoute, withUpstreams } from './x-caddy.ts';
 
@@ -53,7 +53,7 @@ export function renderIngress(
   if (routes.length === 0 && listOwnSites(view).length === 0) return null;
   const index = indexEndpoints(view);
   const proxy = (route: IngressRoute): Json =>
-    usableIps(route, index).length === 0 ? emptyRoute(route) : proxyRoute(view, route);
+    hasUpstream(route, index) ? proxyRoute(view, route) : emptyRoute(route);
   const byPort = new Map<number, IngressRoute[]>();
   for (const route of routes) {
     byPort.set(route.listenPort, [...(byPort.get(route.listenPort) ?? []), route]);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Json } from '../../../src/model/project.ts';
-import type { View } from '../../../src/model/view.ts';
+import type { ContainerView, View } from '../../../src/model/view.ts';
 import { renderIngress } from '../../../src/render/ingress.ts';
 import { ingressPorts } from '../../../src/render/ingress-routes.ts';
 import { renderUpstreams } from '../../../src/render/ingress-upstreams.ts';
@@ -106,14 +106,62 @@ describe('the files with the addresses', () => {
         aContainer({ project: 'shop', service: 'web', machine: 'a', ip, slot: `${i + 1}` }),
       ),
     });
+  const withSlots = (count: number, slots: readonly number[]): View => {
+    const view = replicas(count, []);
+    const containers = slots.map((slot) =>
+      aContainer({
+        project: 'shop',
+        service: 'web',
+        machine: 'a',
+        ip: `10.210.1.${slot + 1}`,
+        slot: `${slot}`,
+      }),
+    );
+    return { ...view, containers };
+  };
+  const slotsUpTo = (count: number): readonly number[] =>
+    Array.from({ length: count }, (_, index) => index + 1);
   const texts = (view: View): readonly string[] => [...renderUpstreams(view, a).values()];
 
   test('are as many as there should be replicas; addresses repeat while some are missing', () => {
-    expect(texts(replicas(3, ['10.210.1.2', '10.210.1.3']))).toEqual([
-      '10.210.1.2:80',
-      '10.210.1.3:80',
-      '10.210.1.2:80',
-    ]);
+    const [first, second, third] = texts(replicas(3, ['10.210.1.2', '10.210.1.3']));
+    expect([first, second]).toEqual(['10.210.1.2:80', '10.210.1.3:80']);
+    expect([first, second]).toContain(third);
+  });
+
+  test('have every usable replica, and none more often than its share', () => {
+    for (let running = 1; running <= 30; running++) {
+      const counts = new Map<string, number>();
+      for (const text of texts(withSlots(30, slotsUpTo(30).slice(-running)))) {
+        counts.set(text, (counts.get(text) ?? 0) + 1);
+      }
+      expect(counts.size).toBe(running);
+      expect(Math.max(...counts.values())).toBe(Math.ceil(30 / running));
+    }
+  });
+
+  test('keep their addresses where they can: thirty replicas that start do not write all anew', () => {
+    let changeCount = 0;
+    for (let count = 3; count < 30; count++) {
+      const after = texts(withSlots(30, slotsUpTo(count + 1)));
+      changeCount += texts(withSlots(30, slotsUpTo(count))).filter(
+        (text, index) => text !== after[index],
+      ).length;
+    }
+    expect(changeCount).toBeLessThan(150);
+    const whole = texts(withSlots(30, slotsUpTo(30)));
+    const without = texts(withSlots(30, slotsUpTo(30).slice(1)));
+    expect(whole.filter((text, index) => text !== without[index])).toHaveLength(1);
+  });
+
+  test('lead to the new replica of a slot when the old one has gone', () => {
+    const [old, other] = withSlots(2, [1, 2]).containers;
+    if (old === undefined || other === undefined) throw new Error('no replicas');
+    const newer = { ...old, ip: '10.210.1.9' };
+    const textsOf = (...containers: readonly ContainerView[]): readonly string[] =>
+      texts({ ...withSlots(2, []), containers });
+    expect(textsOf(old, newer, other)).toEqual(['10.210.1.2:80', '10.210.1.3:80']);
+    expect(textsOf(newer, other)).toEqual(['10.210.1.9:80', '10.210.1.3:80']);
   });
 
   test('leave out what is more than there should be, as in an update', () => {
