@@ -288,7 +288,10 @@ export class ClusterParts {
 
   /** Follows the engine and the records from now on. */
   start(): void {
-    this.#unsubscribe = this.#components.replica.subscribe(() => this.#evaluator.markDirty());
+    this.#unsubscribe = this.#components.replica.subscribe((keys) => {
+      this.#observer.noteChanges(keys);
+      this.#evaluator.markDirty();
+    });
     this.#isStarted = true;
     this.#conflicts.start();
     this.credentials.start();

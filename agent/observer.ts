@@ -7,7 +7,8 @@
  * 1. A record exists only for a container with this cluster's label that the engine has shown.
  * 2. A record is taken away only when the engine says that the container is gone, never because the
  *    engine is silent.
- * 3. Of one container only one inspection runs at a time, and the last event is always followed by
+ * 3. A record of a container of ours that others bring back, as after a lost disk, is looked after.
+ * 4. Of one container only one inspection runs at a time, and the last event is always followed by
  *    an inspection that began after it.
  */
 import type Docker from 'dockerode';
@@ -76,6 +77,8 @@ interface Tracked {
   isProbing: boolean;
   /** Start time of the run that was warned about: once is enough. */
   warnedOfStartMs: number;
+  /** What this agent wrote last, as JSON; undefined before it has written anything. */
+  written: string | undefined;
   /** An event came while an inspection ran. */
   isStale: boolean;
   inspection: Promise<void> | undefined;
@@ -174,6 +177,24 @@ export class Observer {
     const tracked = this.#trackedOf(id);
     tracked.signalMs = atMs;
     this.#write(id, tracked);
+  }
+
+  /**
+   * Records have changed: what an earlier run of this agent said of our containers may come back
+   * from peers in its first moments, newer than what this run has said.
+   */
+  noteChanges(keys: readonly string[]): void {
+    if (!this.#isSynced) return;
+    const { replica } = this.#components;
+    const prefix = recordKey.container(replica.self, '');
+    for (const key of keys) {
+      if (!key.startsWith(prefix)) continue;
+      const id = key.slice(prefix.length);
+      const value = replica.get(key)?.value ?? null;
+      const written = this.#tracked.get(id)?.written ?? null;
+      const isOurs = value === null ? written === null : written === JSON.stringify(value);
+      if (!isOurs) this.#refreshLater(id);
+    }
   }
 
   /** Looks at one container now; resolves when its record says what the engine says. */
@@ -282,6 +303,7 @@ export class Observer {
       openSinceStartMs: before?.ready === true ? before.startedMs : -1,
       isProbing: false,
       warnedOfStartMs: 0,
+      written: undefined,
       isStale: false,
       inspection: undefined,
     };
@@ -317,13 +339,15 @@ export class Observer {
     const isReplica = record.hook === undefined;
     const isRunning = record.state === 'running' && !isStarting && !isDraining;
     const ready = readiness.ready && isRunning && isReplica;
-    replica.observe(recordKey.container(replica.self, id), {
+    const value: ContainerRecord = {
       ...record,
       ready,
       exitCode: this.#exitCodeOf(id, record),
       ...(cause === undefined ? {} : { cause }),
       ...(signalMs === 0 ? {} : { signalMs }),
-    });
+    };
+    tracked.written = JSON.stringify(value);
+    replica.observe(recordKey.container(replica.self, id), value);
   }
 
   /** 255, as after a power cut, for what was ended by the engine: it has neither failed nor completed. */

@@ -27,6 +27,7 @@ const never = '0001-01-01T00:00:00Z';
 export class FakeEngine implements EngineCalls {
   readonly containers = new Map<string, FakeContainer>();
   readonly volumes = new Map<string, Readonly<Record<string, string>>>();
+  inspectCount = 0;
   /** Every call that changes something, in order: "start web-1". */
   readonly calls: string[] = [];
   /** Of every stop, in order. */
@@ -185,6 +186,7 @@ export class FakeEngine implements EngineCalls {
   }
 
   async inspect(idOrName: string): Promise<Docker.ContainerInspectInfo | undefined> {
+    this.inspectCount++;
     await this.#step('inspect');
     const byName = [...this.containers.values()].find(({ name }) => name === idOrName);
     const found = this.containers.get(idOrName) ?? byName;

@@ -153,6 +153,25 @@ test('an event makes it look, and a container that has gone leaves a tombstone',
   expect(observer.containerIds()).toEqual([]);
 });
 
+test('what peers bring back of our containers is looked after, what it wrote itself is not', async () => {
+  const container = engine.add('shop-web-1', labels);
+  await synced();
+  const key = `c/${self}/${container.id}`;
+  const own = recordOf(container.id);
+  const gone = `c/${self}/${'f'.repeat(64)}`;
+  const { inspectCount } = engine;
+  observer.noteChanges([key, 'c/another/machine', 'app/shop']);
+  expect(engine.inspectCount).toBe(inspectCount);
+  replica.observe(key, { ...own, state: 'exited' });
+  replica.observe(gone, { name: 'was here' });
+  observer.noteChanges([key, gone]);
+  await vi.waitFor(() => expect(recordOf(container.id)).toEqual(own), { interval: 1 });
+  await vi.waitFor(() => expect(recordOf('f'.repeat(64))).toBeNull(), { interval: 1 });
+  replica.observe(key, null);
+  observer.noteChanges([key, gone]);
+  await vi.waitFor(() => expect(recordOf(container.id)).toEqual(own), { interval: 1 });
+});
+
 test('what the engine ended has neither failed nor completed, and that stays known', async () => {
   const container = engine.add('shop-web-1', labels);
   await synced();
