@@ -74,6 +74,7 @@ export class ActionWatch {
     for (const other of this.#cluster.members()) {
       // With who reads slowly a handshake takes longer than the others' answers.
       if (other === machine || !isSound(this.#cluster, other) || !readsAtOnce(other)) continue;
+      if (this.#isShutOut(machine, other)) continue;
       // Before this machine started, so that it could have asked.
       if (other.disturbedMs > machine.disturbedMs - 1000) continue;
       const known = other.node?.map.record(key);
@@ -88,6 +89,14 @@ export class ActionWatch {
         `${machine.name} carries out an old change of ${project} ${Math.round(machine.ageMs)} ms after its start; ${other.name} knows better`,
       );
     }
+  }
+
+  /**
+   * Who knows that a machine was removed lets it in no more. One that was cut off at that time is told
+   * by nobody, is within reach of nobody who knows, and goes on with what it knew.
+   */
+  #isShutOut({ machine }: SimMachine, { node }: SimMachine): boolean {
+    return this.#cluster.removed.has(machine) && node?.isMember(machine) === false;
   }
 
   /**
