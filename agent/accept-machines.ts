@@ -1,7 +1,7 @@
 /**
- * The accepting agent for what operators change about machines: options (drain, labels, weight) and
- * the moves of `rebalance`. It lets the pure part decide and writes the records; each is a
- * read-modify-write of one key, one at a time on this agent, the last writer wins between agents.
+ * The accepting agent for what operators change about machines: options (drain, labels, weight),
+ * removals, and the moves of `rebalance`. It lets the pure part decide and writes the records; each
+ * is a read-modify-write, one at a time on this agent, the last writer wins between agents.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type {
@@ -9,6 +9,8 @@ import type {
   MachineOptionsRequest,
   RebalanceAnswer,
   RebalanceRequest,
+  RemoveMachineAnswer,
+  RemoveMachineRequest,
 } from '../src/model/api.ts';
 import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
@@ -18,18 +20,21 @@ import {
   acceptRebalance,
   machineNamed,
 } from '../src/plan/accept-machines.ts';
+import { acceptRemoval } from '../src/plan/accept-removal.ts';
 import { buildView } from '../src/view/build-view.ts';
 import { reachableMachines } from '../src/view/endpoints.ts';
 import { isMachineOptions } from '../src/view/record-checks.ts';
 import { storedOnCount } from './acknowledge.ts';
 import type { MachineChanges } from './api-routes.ts';
+import type { RecordVersion } from './applied.ts';
 import type { Log } from './log.ts';
+import type { AgentReplica } from './replica.ts';
 
 /** 100 ms: the guards end by themselves, half a minute after the start at the latest. */
 const settlePollMs = 100;
 
 export interface MachineAcceptorComponents {
-  readonly replica: Replica;
+  readonly replica: Replica & Pick<AgentReplica, 'takeOver' | 'remove'>;
   readonly viewContext: () => ViewContext;
   readonly log: Log;
 }
@@ -53,7 +58,29 @@ export class MachineAcceptor implements MachineChanges {
       const options = acceptMachineOptions(isMachineOptions(found) ? found : {}, request);
       const { hlc } = await replica.write(key, options);
       log.info('set the options of a machine', { machine: name, options: JSON.stringify(options) });
-      return { hlc, storedOnCount: await this.#stored(view, key, hlc) };
+      return { hlc, storedOnCount: await this.#stored(view, [{ key, hlc }]) };
+    });
+  }
+
+  /**
+   * Everybody has what the machine wrote for all, signed by this one, before it is a stranger:
+   * nobody drops a project for a moment, and no disk has to be waited for afterwards.
+   * @throws TscError as acceptRemoval, and what the disk says
+   */
+  removeMachine(machine: string, request: RemoveMachineRequest): Promise<RemoveMachineAnswer> {
+    return this.#oneAtATime(async () => {
+      const { replica, log, viewContext } = this.#components;
+      const view = await this.#settledView();
+      const { machine: found, notes } = acceptRemoval(view, machine, request);
+      const { id, name } = found;
+      const taken = await replica.takeOver(id);
+      await this.#stored(view, taken);
+      const removal = await replica.remove(id);
+      log.info('removed a machine from the cluster', { machine: name, id, taken: taken.length });
+      // Those of now: the machine itself may have been among those that have the records.
+      const after = buildView(replica, viewContext());
+      const storedOnCount = await this.#stored(after, [...taken, ...removal]);
+      return { hlc: removal.at(-1)?.hlc ?? 0, storedOnCount, name, notes };
     });
   }
 
@@ -65,7 +92,7 @@ export class MachineAcceptor implements MachineChanges {
       let storedOnCount = 0;
       for (const { key, value } of writes) {
         const { hlc } = await this.#components.replica.write(key, value);
-        storedOnCount = await this.#stored(view, key, hlc);
+        storedOnCount = await this.#stored(view, [{ key, hlc }]);
       }
       return { moves, storedOnCount };
     });
@@ -82,10 +109,10 @@ export class MachineAcceptor implements MachineChanges {
     }
   }
 
-  /** @returns on how many machines the record is durable, this one included */
-  #stored(view: View, key: string, hlc: number): Promise<number> {
+  /** @returns on how many machines all of the records are durable, this one included */
+  #stored(view: View, records: readonly RecordVersion[]): Promise<number> {
     const { replica } = this.#components;
-    return storedOnCount(replica, [{ key, hlc }], reachableMachines(view).length);
+    return storedOnCount(replica, records, reachableMachines(view).length);
   }
 
   #oneAtATime<T>(work: () => Promise<T>): Promise<T> {

@@ -10,6 +10,8 @@ import type { RecordVersion } from './applied.ts';
 const wantedCopyCount = 2;
 /** 3 s: a link that is up answers within a fraction of that; then the change goes on by itself. */
 const copyTimeoutMs = 3_000;
+/** 64 records are asked for at once: a peer keeps a few hundred questions in mind. */
+const askedAtOnceCount = 64;
 
 /**
  * Waits for the copies of records that were written here and are durable here.
@@ -23,8 +25,14 @@ export async function storedOnCount(
 ): Promise<number> {
   const wanted = Math.min(wantedCopyCount, reachableCount - 1);
   if (wanted <= 0) return 1;
-  const counts = await Promise.all(
-    records.map(({ key, hlc }) => replica.replicated(key, hlc, wanted, copyTimeoutMs)),
-  );
-  return 1 + Math.min(wanted, ...counts);
+  let count = wanted;
+  for (let next = 0; next < records.length && count === wanted; next += askedAtOnceCount) {
+    const asked = records.slice(next, next + askedAtOnceCount);
+    const counts = await Promise.all(
+      asked.map(({ key, hlc }) => replica.replicated(key, hlc, wanted, copyTimeoutMs)),
+    );
+    // Who did not answer in time is not waited for again: the count can only become smaller.
+    count = Math.min(count, ...counts);
+  }
+  return 1 + count;
 }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../src/client/connect.ts';
 import type { MachineFacts } from '../src/gossip/admission.ts';
 import { protocolVersion } from '../src/gossip/limits.ts';
@@ -47,6 +48,8 @@ import { PendingTokens } from './token.ts';
 const maxEndpointCount = 8;
 /** 60 s: how long peers wait for an agent that said it restarts. */
 const expectBackMs = 60_000;
+/** 1 s: many times what a record needs to the neighbours. */
+const passOnMs = 1_000;
 
 export class Agent {
   readonly #options: AgentOptions;
@@ -161,6 +164,7 @@ export class Agent {
         snapshot: () => this.#cluster().snapshot(),
         evaluated: () => this.#cluster().evaluatedSnapshot(),
         gossipStatus: () => {
+          this.#replica.refuseRemoved();
           if (this.#replica.cluster === undefined) throw noCluster();
           return this.#replica.gossipStatus();
         },
@@ -171,9 +175,9 @@ export class Agent {
           this.#watchers.add(listener);
           return () => this.#watchers.delete(listener);
         },
-        projects: () => this.#acceptor,
-        volumes: () => this.#acceptor,
-        machines: () => this.#machineAcceptor,
+        projects: () => this.#ifMember(this.#acceptor),
+        volumes: () => this.#ifMember(this.#acceptor),
+        machines: () => this.#ifMember(this.#machineAcceptor),
         cluster: this.#joining,
         localDocker: {
           request: (request, response, rest) =>
@@ -202,6 +206,10 @@ export class Agent {
     this.#log.info('listening', { machine: this.#identity.machine, version: this.#version });
     if (this.#replica.cluster === undefined) {
       this.#log.info('in no cluster yet: run `tsc-compose machine init` or `machine join`');
+      return;
+    }
+    if (this.#isRemoved) {
+      this.#reportRemoval();
       return;
     }
     await this.#startCluster();
@@ -261,11 +269,58 @@ export class Agent {
       for (const [machine, liveness] of this.#replica.liveness()) {
         if (liveness === 'unreachable' || liveness === 'lost') this.#meshClient.endStreams(machine);
       }
+      this.#meshClient.endStreamsOfRemoved();
       for (const watcher of this.#watchers) watcher();
     });
     this.#parts = parts;
     parts.start();
     this.#log.info('in the cluster', { cluster });
+    this.#followRemoval(parts);
+  }
+
+  #followRemoval(parts: ClusterParts): void {
+    let unsubscribe: (() => void) | undefined;
+    const look = (): void => {
+      if (!this.#isRemoved) return;
+      unsubscribe?.();
+      this.#resign(parts).catch((error: unknown) => this.#reportFault(error));
+    };
+    unsubscribe = this.#replica.subscribe(look);
+    // It may have come while the parts were starting.
+    look();
+  }
+
+  get #isRemoved(): boolean {
+    return this.#replica.isRemoved(this.#identity.machine);
+  }
+
+  #reportRemoval(): void {
+    try {
+      this.#replica.refuseRemoved();
+    } catch (error) {
+      const hint = error instanceof TscError ? error.hint : undefined;
+      this.#log.error('nothing is started, moved or removed here any more', { error, hint });
+    }
+  }
+
+  /**
+   * This machine was removed while it was there: it acts no more, and answers with the reason. Gossip
+   * goes on for a moment, because others may hear of the removal only from here.
+   */
+  async #resign(parts: ClusterParts): Promise<void> {
+    this.#reportRemoval();
+    for (const watcher of this.#watchers) watcher();
+    await parts.resign();
+    await sleep(passOnMs);
+    this.#replica.leave();
+    if (!this.#isMeshUp) return;
+    this.#isMeshUp = false;
+    await this.#meshServer.stop();
+  }
+
+  #ifMember<T>(part: T): T {
+    this.#replica.refuseRemoved();
+    return part;
   }
 
   #info(): InfoAnswer {
@@ -294,8 +349,9 @@ export class Agent {
     });
   }
 
-  /** @throws TscError E_CLUSTER_NONE, E_AGENT_STARTING */
+  /** @throws TscError E_CLUSTER_NONE, E_CLUSTER_REMOVED, E_AGENT_STARTING */
   #cluster(): ClusterParts {
+    this.#replica.refuseRemoved();
     if (this.#parts === undefined)
       throw this.#replica.cluster === undefined ? noCluster() : starting();
     return this.#parts;

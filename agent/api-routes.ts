@@ -21,6 +21,8 @@ import type {
   RebalanceAnswer,
   RebalanceRequest,
   RegistryCredentials,
+  RemoveMachineAnswer,
+  RemoveMachineRequest,
   RollbackRequest,
   ScaleRequest,
   TokenAnswer,
@@ -55,6 +57,7 @@ export interface VolumeChanges {
 /** What operators change about machines; agent/accept-machines.ts. */
 export interface MachineChanges {
   setOptions(machine: string, request: MachineOptionsRequest): Promise<ChangeAnswer>;
+  removeMachine(machine: string, request: RemoveMachineRequest): Promise<RemoveMachineAnswer>;
   rebalance(request: RebalanceRequest): Promise<RebalanceAnswer>;
 }
 
@@ -222,6 +225,13 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       isForPeers: false,
       handle: ({ parameters: [machine = ''], body }) =>
         machines().setOptions(machine, machineOptionsRequest(body)),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/machines\/([^/]+)\/remove$/,
+      isForPeers: false,
+      handle: ({ parameters: [machine = ''], body }) =>
+        machines().removeMachine(machine, { force: flag(fieldsOf(body), 'force') }),
     },
     {
       method: 'POST',

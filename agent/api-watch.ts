@@ -4,6 +4,7 @@
  * ones, and never makes the agent hold more than one for it.
  */
 import type { WebSocket } from 'ws';
+import { TscError } from '../src/lib/errors.ts';
 import type { Snapshot } from '../src/model/snapshot.ts';
 
 /** 50 ms: a flush of many records becomes one snapshot; a person does not see the delay. */
@@ -61,6 +62,8 @@ export function watchers(components: WatchComponents): Watchers {
       text = JSON.stringify(snapshot());
     } catch (error) {
       components.reportFault(error);
+      // There is nothing to watch any more: who asks again gets the reason as an answer.
+      if (error instanceof TscError) for (const client of targets) client.close();
       return;
     }
     lastTookMs = performance.now() - startMs;

@@ -240,6 +240,8 @@ export class ClusterParts {
         ...this.#drivers.map((part, index) => ({
           name: `driver ${index}`,
           set: (view: View) => {
+            // Removed from the cluster: names and addresses stay as they were.
+            if (!view.machines.has(view.self)) return;
             // The mesh leads to the peers that bring what is missing.
             if (part === this.#mesh || !isBehind(view)) part.set(view);
           },
@@ -255,7 +257,10 @@ export class ClusterParts {
       ],
       plan: (view) => plan(view, this.#facts.state()),
       // With a second holder of our identity every act would be done twice, or undone.
-      mayPlan: () => this.#observer.isSynced() && !replica.guards().includes('duplicate'),
+      mayPlan: () =>
+        this.#observer.isSynced() &&
+        !replica.guards().includes('duplicate') &&
+        !replica.isRemoved(replica.self),
       execute: (actions) => this.#executor.execute(actions),
       now,
       log: log.part('evaluate'),
@@ -299,8 +304,11 @@ export class ClusterParts {
     this.#evaluator.markDirty();
   }
 
-  /** Stops acting. Containers, device, firewall and Caddy go on: the machine stays in service. */
-  async stop(): Promise<void> {
+  /**
+   * Stops acting, for good: the machine was removed. Names are answered and traffic is led as it
+   * was before, because what runs here goes on until somebody ends it.
+   */
+  async resign(): Promise<void> {
     this.#unsubscribe?.();
     this.#evaluator.stop();
     this.#observer.stop();
@@ -309,6 +317,11 @@ export class ClusterParts {
     // Views do not come any more: who waits for one would hold up the executor's end.
     this.#applied.stop();
     await this.#executor.stop();
+  }
+
+  /** Stops acting. Containers, device, firewall and Caddy go on: the machine stays in service. */
+  async stop(): Promise<void> {
+    await this.resign();
     await Promise.all(this.#drivers.map((driver) => driver.stop()));
     await this.#wireguard.stop();
     this.#dns.stop();

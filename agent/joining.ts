@@ -99,6 +99,7 @@ export class Joining implements ClusterChanges {
   async token(): Promise<TokenAnswer> {
     const { identity, replica, tokens, applyMesh, now } = this.#components;
     const { cluster } = replica;
+    replica.refuseRemoved();
     const own = replica.get(`m/${identity.machine}`)?.value as MachineRecord | null | undefined;
     if (cluster === undefined || own === undefined || own === null) {
       throw new TscError('E_CLUSTER_NONE', 'this machine belongs to no cluster yet', {
@@ -124,9 +125,7 @@ export class Joining implements ClusterChanges {
     return this.#once(async () => {
       const { replica, facts, startCluster, info, now } = this.#components;
       const token = decodeToken(text, now());
-      if (replica.cluster !== undefined) {
-        throw new TscError('E_CLUSTER_EXISTS', 'this machine is in a cluster already');
-      }
+      replica.mustBeAlone();
       const ownFacts = await facts(endpoints);
       await this.#inTunnel(token, async (post) => {
         const { publicKey, wgPublicKey } = this.#components.identity;

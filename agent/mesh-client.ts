@@ -79,6 +79,13 @@ export class MeshClient {
     }
   }
 
+  /** The same, of machines that were removed: nothing of theirs comes through any more. */
+  endStreamsOfRemoved(): void {
+    for (const machine of this.#streams.keys()) {
+      if (this.#components.replica.isRemoved(machine)) this.endStreams(machine);
+    }
+  }
+
   #keep(machine: MachineId, stream: Duplex): Duplex {
     const streams = this.#streams.get(machine) ?? new Set();
     this.#streams.set(machine, streams);

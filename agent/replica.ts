@@ -20,22 +20,23 @@ import { TscError } from '../src/lib/errors.ts';
 import { hlcFromMs } from '../src/lib/hlc.ts';
 import type { ClusterId, Hlc, MachineId } from '../src/model/ids.ts';
 import type { GossipStatus } from '../src/model/links.ts';
+import { label } from '../src/model/names.ts';
 import {
   type Admission,
   type Entry,
   type MachineRecord,
-  observedKinds,
   type ReplicatedRecord,
   recordKey,
-  recordKind,
 } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { Guard, Liveness } from '../src/model/view.ts';
+import type { RecordVersion } from './applied.ts';
 import { Durability } from './durability.ts';
 import { SocketRuntime } from './gossip-runtime.ts';
 import type { HelloMembers } from './hello.ts';
 import type { Identity } from './identity.ts';
 import type { Store } from './store.ts';
+import { recordsToTakeOver } from './take-over.ts';
 
 export interface ReplicaComponents {
   readonly identity: Identity;
@@ -130,6 +131,16 @@ export class AgentReplica implements Replica, HelloMembers {
   kill(): void {
     this.#isStarted = false;
     this.#durability.stop();
+    this.#node.kill();
+    this.#runtime.closeAll();
+  }
+
+  /**
+   * Ends the gossip of a machine that was removed: nobody listens any more. Its records stay on
+   * disk, the removal with them, for whoever asks why nothing happens here.
+   */
+  leave(): void {
+    this.#isStarted = false;
     this.#node.kill();
     this.#runtime.closeAll();
   }
@@ -245,7 +256,7 @@ export class AgentReplica implements Replica, HelloMembers {
    * @throws TscError E_CLUSTER_EXISTS
    */
   async found(facts: MachineFacts & { readonly range: string }): Promise<MachineRecord> {
-    this.#mustBeAlone();
+    this.mustBeAlone();
     const cluster = clusterIdFor(this.self, Math.random);
     const record = createGenesis(this.#identity, { ...facts, cluster, hlc: hlcFromMs(Date.now()) });
     this.#node.enter(cluster, []);
@@ -277,7 +288,7 @@ export class AgentReplica implements Replica, HelloMembers {
    * @throws TscError E_CLUSTER_EXISTS, E_JOIN_ANSWER
    */
   async join(answer: JoinAnswer, facts: MachineFacts): Promise<MachineRecord> {
-    this.#mustBeAlone();
+    this.mustBeAlone();
     const { cluster, admission } = answer;
     const { publicKey, wgPublicKey } = this.#identity;
     if (admission.publicKey !== publicKey || admission.wgPublicKey !== wgPublicKey) {
@@ -320,22 +331,34 @@ export class AgentReplica implements Replica, HelloMembers {
   }
 
   /**
-   * Removes a machine for good. What it wrote for all (projects, options) is signed anew here
-   * first, because records of a removed machine leave every map; machines that it admitted stay.
+   * Signs anew what a machine wrote for all (projects, options), because the records of a removed
+   * machine leave every map.
+   * @returns what was written, durable here
    */
-  async remove(machine: MachineId): Promise<void> {
+  async takeOver(machine: MachineId): Promise<readonly RecordVersion[]> {
+    this.#mustBeMember();
+    const taken = recordsToTakeOver([...this.#node.map.records()], machine);
+    const written = taken.map(({ key, body, schema }) => {
+      const { hlc } = this.#node.write(key, body, schema);
+      return { key, hlc, onDisk: this.#durability.last };
+    });
+    await Promise.all(written.map(({ onDisk }) => onDisk));
+    return written.map(({ key, hlc }) => ({ key, hlc }));
+  }
+
+  /**
+   * Removes a machine for good, after what it wrote for all has been taken over; machines that it
+   * admitted stay. It is not taken back when the disk here fails: others may know of it already.
+   * @returns what was written, durable here; the removal itself comes last
+   */
+  async remove(machine: MachineId): Promise<readonly RecordVersion[]> {
     const membership = this.#mustBeMember();
-    const written: Promise<unknown>[] = [];
-    for (const { key, origin, body, schema } of this.#node.map.records()) {
-      const kind = recordKind(key);
-      if (origin !== machine || kind === 'm' || observedKinds.includes(kind)) continue;
-      if (kind === 'x') continue;
-      this.#node.write(key, body, schema);
-      written.push(this.#durability.last);
-    }
-    const keeps = membership.admittedBy(machine);
-    written.push(this.write(recordKey.removed(machine), { keeps }));
-    await Promise.all(written);
+    // In one turn with the removal: what came meanwhile is not lost either.
+    const taking = this.takeOver(machine);
+    const key = recordKey.removed(machine);
+    const { hlc } = this.#node.write(key, encodeJson({ keeps: membership.admittedBy(machine) }));
+    const [taken] = await Promise.all([taking, this.#durability.last]);
+    return [...taken, { key, hlc }];
   }
 
   // HelloMembers and links
@@ -367,14 +390,30 @@ export class AgentReplica implements Replica, HelloMembers {
     this.#dial?.(machine);
   }
 
-  #mustBeAlone(): void {
+  /** @throws TscError E_CLUSTER_REMOVED when this machine knows that it is no member any more */
+  refuseRemoved(): void {
+    const { cluster } = this.#node;
+    if (cluster === undefined || !this.isRemoved(this.self)) return;
+    const filter = `label=${label.cluster}=${cluster}`;
+    throw new TscError('E_CLUSTER_REMOVED', `this machine was removed from cluster ${cluster}`, {
+      hint:
+        'what runs here goes on. To start afresh: stop the agent, ' +
+        `docker rm -f $(docker ps -aq --filter ${filter}), ` +
+        'remove the data folder of the agent, and start it again',
+    });
+  }
+
+  /** @throws TscError E_CLUSTER_REMOVED, E_CLUSTER_EXISTS */
+  mustBeAlone(): void {
+    this.refuseRemoved();
     if (this.#node.cluster === undefined) return;
     throw new TscError('E_CLUSTER_EXISTS', 'this machine is in a cluster already', {
-      hint: 'it can leave with "tsc-compose machine rm"',
+      hint: 'another member takes it out with `tsc-compose machine rm`',
     });
   }
 
   #mustBeMember(): Membership {
+    this.refuseRemoved();
     const { membership } = this.#node;
     if (membership?.isMember(this.self)) return membership;
     throw new TscError('E_NO_CLUSTER', 'this machine is in no cluster', {

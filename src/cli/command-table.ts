@@ -97,7 +97,7 @@ export const commandTable: readonly CommandEntry[] = [
   ),
   entry(
     'machine',
-    'Form the cluster and set its machines: init, join, ls, drain, label',
+    'Form the cluster and set its machines: init, join, ls, drain, label, rm',
     () => import('./commands/machine.ts'),
   ),
   entry(

@@ -1,5 +1,5 @@
 /**
- * `machine drain`, `activate`, `label` and `set`: what operators say about machines. Draining waits
+ * `machine drain`, `activate`, `label`, `set` and `rm`: what operators say about machines. Draining waits
  * until what can move has moved, and says what stays and why; leaving the wait changes nothing.
  */
 import type { Command } from 'commander';
@@ -74,6 +74,19 @@ export function defineMachineOptions(command: Command, attach: Attach): void {
       },
       cli.signal,
     );
+    return exitCode.ok;
+  });
+
+  const rm = command
+    .command('rm')
+    .description('Remove a machine from the cluster for good')
+    .argument('<machine>', 'name or id')
+    .option('--force', 'although it runs containers, or has data that is given up then');
+  attach(rm, async (cli, [machine = '']) => {
+    const { force = false } = rm.opts<{ force?: boolean }>();
+    const { name, notes } = await cli.client.removeMachine(machine, { force }, cli.signal);
+    say(cli.io.stderr, `${name} was removed from the cluster.`);
+    for (const note of notes) say(cli.io.stderr, `note: ${note}`);
     return exitCode.ok;
   });
 }

@@ -19,6 +19,8 @@ import type {
   OperateRequest,
   RebalanceAnswer,
   RebalanceRequest,
+  RemoveMachineAnswer,
+  RemoveMachineRequest,
   RollbackRequest,
   ScaleRequest,
   TokenAnswer,
@@ -151,6 +153,19 @@ export class AgentClient {
   ): Promise<ChangeAnswer> {
     const path = `/v1/machines/${encodeURIComponent(machine)}/options`;
     return this.#post<ChangeAnswer>(path, request, signal);
+  }
+
+  /**
+   * Removes a machine from the cluster for good.
+   * @param machine id or name
+   */
+  removeMachine(
+    machine: string,
+    request: RemoveMachineRequest,
+    signal?: AbortSignal,
+  ): Promise<RemoveMachineAnswer> {
+    const path = `/v1/machines/${encodeURIComponent(machine)}/remove`;
+    return this.#post<RemoveMachineAnswer>(path, request, signal);
   }
 
   rebalance(request: RebalanceRequest, signal?: AbortSignal): Promise<RebalanceAnswer> {

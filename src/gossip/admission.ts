@@ -148,7 +148,7 @@ export function freeSubnet(range: string, taken: readonly string[], machine: Mac
   const subnet = free[stableHash(machine) % Math.max(1, free.length)];
   if (subnet === undefined) {
     throw new TscError('E_SUBNET_NONE', `no free /24 is left in the cluster range ${range}`, {
-      hint: 'remove machines that are gone for good with "tsc-compose machine rm"',
+      hint: 'a subnet is used once, also by machines that were removed: make a cluster with a larger --range',
     });
   }
   return subnet;

@@ -203,6 +203,19 @@ export interface MachineOptionsRequest {
   readonly resources?: Readonly<Record<string, number | null>>;
 }
 
+/** `POST /v1/machines/<name>/remove`: the machine is no member any more, for good. */
+export interface RemoveMachineRequest {
+  /** Although it runs something, or has data that then has to be given up. */
+  readonly force: boolean;
+}
+
+export interface RemoveMachineAnswer extends ChangeAnswer {
+  /** Of the machine that was removed. */
+  readonly name: string;
+  /** What goes on there, and what waits for the operator. */
+  readonly notes: readonly string[];
+}
+
 /** `POST /v1/rebalance` */
 export interface RebalanceRequest {
   /** Empty: all. */

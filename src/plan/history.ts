@@ -26,6 +26,7 @@ import type { ProjectView, View } from '../model/view.ts';
 import { compareText, sortedEntries } from '../view/order.ts';
 import { isHistory, isPointer, isRevision, isVerdict } from '../view/record-checks.ts';
 import { rollbackOf } from '../view/rollout-records.ts';
+import { canonicalJson } from './canonical.ts';
 import { keptRevisionCount, unreferencedKeepMs } from './limits.ts';
 
 /** What is written down of a change beside its pointer; everything follows from that. */
@@ -58,21 +59,32 @@ export function changesOf(records: RecordReader, project: string): readonly Hist
   }
   const current = records.get(recordKey.pointer(project));
   if (current !== undefined && isPointer(current.value)) {
-    byHlc.set(current.hlc, historyOf(current.value, current.hlc));
+    const inForce = historyOf(current.value, current.hlc);
+    const isKnown = [...byHlc.values()].some((change) => isSameChange(change, inForce));
+    if (!isKnown) byHlc.set(current.hlc, inForce);
   }
   return [...byHlc.values()].sort((left, right) => right.pointerHlc - left.pointerHlc);
+}
+
+/** A pointer that was signed anew, because its author was removed, is still the same change. */
+function isSameChange(left: HistoryRecord, right: HistoryRecord): boolean {
+  return canonicalJson({ ...left, pointerHlc: 0 }) === canonicalJson({ ...right, pointerHlc: 0 });
 }
 
 /** The changes as `history` shows them, newest first. */
 export function historyEntries(records: RecordReader, project: string): readonly HistoryEntry[] {
   const changes = changesOf(records, project).slice(0, keptRevisionCount);
-  const currentHlc = records.get(recordKey.pointer(project))?.hlc;
+  const current = records.get(recordKey.pointer(project));
+  const inForce =
+    current !== undefined && isPointer(current.value)
+      ? historyOf(current.value, current.hlc)
+      : undefined;
   return changes.map((change, index) => ({
     revision: change.revision,
     atMs: change.atMs,
     author: change.author,
     act: change.act,
-    isCurrent: change.pointerHlc === currentHlc,
+    isCurrent: inForce !== undefined && isSameChange(change, inForce),
     services: sortedEntries(change.services).map(([name, service]) => {
       const verdict = verdictOf(records, project, name, service);
       return {

@@ -208,7 +208,12 @@ function readHook(
     report(key, 'is not the run of a hook');
     return { ...hook, state: undefined };
   }
-  const isThis = value.run === hook.run && entry.origin === hook.machine;
+  // Of a machine that was removed another one has signed it anew.
+  const isSigned =
+    entry.origin === hook.machine ||
+    (value.machine === hook.machine &&
+      (records.get(recordKey.removed(hook.machine))?.value ?? null) !== null);
+  const isThis = value.run === hook.run && isSigned;
   return { ...hook, state: isThis ? value : undefined };
 }
 

@@ -1,7 +1,7 @@
 /**
  * Where replicas run, and how they move: labels, constraints, preferences, reservations and groups
- * on three machines with different labels; drain, activate and rebalance. Where things run comes
- * from the engines.
+ * on three machines with different labels; drain, activate and rebalance; machines that are removed.
+ * Where things run comes from the engines.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -165,5 +165,68 @@ describe.runIf(isWanted)('placement', () => {
     expect(await spread('moving', 'web')).toBe('m1:1 m2:1 m3:1');
     const again = await cluster.tsc('m1', ['rebalance']);
     expect(again.stderr).toContain('nothing to move');
+  });
+
+  test('a machine that is gone for good is removed, and changes nothing when it comes back', async () => {
+    const settled = <T>(look: () => Promise<T>, wanted: T): Promise<void> =>
+      expect.poll(look, { timeout: 60_000, interval: 200 }).toEqual(wanted);
+    const members = async (): Promise<readonly string[]> => {
+      const found = await cluster.tsc('m2', ['machine', 'ls', '--quiet']);
+      // In order of their ids, which are random.
+      return found.stdout.trim().split('\n').sort();
+    };
+    const states = async () => (await cluster.machines()).map(({ liveness }) => liveness).sort();
+    const inUse = await cluster.tsc('m1', ['machine', 'rm', 'm3']);
+    expect(inUse.code).toBe(1);
+    expect(inUse.stderr).toMatch(/m3 is reachable and runs 1 container\n.*machine drain m3/s);
+    const itself = await cluster.tsc('m1', ['machine', 'rm', 'm1']);
+    expect(itself.stderr).toMatch(/run on m[23]: tsc-compose machine rm m1/);
+
+    await cluster.crash('m3');
+    await settled(states, ['lost', 'reachable', 'reachable']);
+    const removal = await cluster.tsc('m1', ['machine', 'rm', 'm3']);
+    expect(removal).toSucceed();
+    expect(removal.stderr).toContain('m3 was removed from the cluster.\nnote: m3 is lost and ran');
+    await settled(members, ['m1', 'm2']);
+    await settled(async () => (await spread('moving', 'web')).replace(/[12]/g, 'n'), 'mn:n mn:n');
+    const unknown = await cluster.tsc('m2', ['machine', 'rm', 'm3']);
+    expect(unknown.stderr).toMatch(/no machine of this cluster is called "m3"\n.*m1, m2/s);
+
+    const shown = async (): Promise<readonly string[]> => {
+      const { containers } = await cluster.snapshot('m1');
+      return containers.map(({ id, name }) => `${name} ${id}`);
+    };
+    const before = await shown();
+    await cluster.boot('m3');
+    await settled(async () => (await cluster.snapshot('m3')).machines.length, 3);
+    // Long enough for its dials: a member would be in reach by now.
+    await sleep(3_000);
+    expect(await states()).toEqual(['reachable', 'reachable']);
+    expect(await shown()).toEqual(before);
+  });
+
+  test('a machine that is there is cut off by force: it says so, and leaves what runs alone', async () => {
+    const data = await cluster.tsc('m1', ['machine', 'rm', 'm2']);
+    expect(data.stderr).toContain('m2 is reachable and runs');
+    const running = async () =>
+      (await cluster.running('moving')).filter((one) => one.startsWith('m2'));
+    const before = await running();
+    expect(before).toContain('m2 db-1');
+    const removal = await cluster.tsc('m1', ['machine', 'rm', '--force', 'm2']);
+    expect(removal).toSucceed();
+    expect(removal.stderr).toContain('volume moving/moving_data stays on m2');
+    const isOut = async () => (await cluster.tsc('m2', ['machine', 'ls'])).stderr;
+    const polled = () => expect.poll(isOut, { timeout: 30_000, interval: 200 });
+    await polled().toMatch(/this machine was removed from cluster .*\n.*docker rm -f/s);
+    const all = { timeout: 60_000, interval: 200 };
+    await expect.poll(() => spread('moving', 'web'), all).toContain('m1:3');
+    const abandon = ['volume', 'abandon', '--yes', 'moving_data'];
+    const excluded = await cluster.tsc('m1', abandon);
+    expect(excluded.stderr).toContain('no machine can run db');
+    expect(await running()).toEqual(before);
+    await cluster.killAgent('m2');
+    await cluster.startAgent('m2');
+    await polled().toContain('this machine was removed from cluster');
+    expect(await running()).toEqual(before);
   });
 });

@@ -62,7 +62,8 @@ test('a machine whose disk hangs holds nobody up, and is not counted until it ha
     [...first.replica.liveness().values()].every((state) => state === 'reachable'),
   );
   // Somebody else holds the file: no commit gets through.
-  const file = new DatabaseSync(join(dirs[2] ?? '', 'records.db'));
+  // Its agent may be about to write: that is waited for.
+  const file = new DatabaseSync(join(dirs[2] ?? '', 'records.db'), { timeout: 10_000 });
   file.exec('BEGIN IMMEDIATE');
   try {
     expect(await change(first, { version: 2 })).toBe(2);

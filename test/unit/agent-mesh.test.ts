@@ -3,6 +3,7 @@ import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { MachineAcceptor } from '../../agent/accept-machines.ts';
 import { shakeHands } from '../../agent/hello.ts';
 import { createIdentity, createVerify } from '../../agent/identity.ts';
 import { signRecord } from '../../src/gossip/admission.ts';
@@ -10,7 +11,9 @@ import { encodeFrame } from '../../src/gossip/frame.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
 import { assert } from '../../src/lib/assert.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
+import type { ClusterId } from '../../src/model/ids.ts';
 import { facts, type TestAgent, TestCluster, until } from './agent-mesh-cluster.ts';
+import { aLog } from './agent-network/silent-log.ts';
 
 let cluster = new TestCluster();
 afterEach(async () => {
@@ -124,6 +127,49 @@ test('a removed machine is refused and its records are gone', async () => {
   expect(b.replica.get('app/by-c')).toMatchObject({ origin: a.identity.machine });
   expect(await hello(a, c.identity, a.replica.cluster)).toEqual({ isUp: false, code: 'removed' });
   await until('links gone', () => !a.replica.linkedMachines().includes(c.identity.machine));
+});
+
+test('a removal is on the disks of the others, with what its machine wrote, when it is answered', async () => {
+  const agents = await cluster.of(4);
+  const [a, b, c, d] = agents as [TestAgent, TestAgent, TestAgent, TestAgent];
+  await until('meshed', () => isMeshed(agents));
+  await c.replica.write('app/shop', { services: {} });
+  await b.replica.write('op/shop/web', { scale: 3 });
+  await until('seen', () => a.replica.get('op/shop/web') !== undefined);
+  const acceptor = new MachineAcceptor({
+    replica: a.replica,
+    viewContext: () => ({
+      self: a.identity.machine,
+      cluster: a.replica.cluster ?? ('' as ClusterId),
+      nowMs: Date.now(),
+      liveness: a.replica.liveness(),
+      guards: a.replica.guards(),
+    }),
+    log: aLog().log,
+  });
+  const answer = await acceptor.removeMachine('m3', { force: false });
+  expect(answer).toMatchObject({ name: 'm3', storedOnCount: 3, notes: [] });
+  for (const { replica } of [b, d]) {
+    expect(replica.isRemoved(c.identity.machine)).toBe(true);
+    const pointer = replica.get('app/shop');
+    expect(pointer?.origin).toBe(a.identity.machine);
+    // The order holds that was given after the change.
+    expect(replica.get('op/shop/web')?.hlc).toBeGreaterThan(pointer?.hlc ?? Infinity);
+  }
+  await until('it has heard of it', () => c.replica.isRemoved(c.identity.machine));
+  expect(() => c.replica.refuseRemoved()).toThrow('this machine was removed from cluster');
+  expect(() => c.replica.admit(d.identity)).toThrow('this machine was removed from cluster');
+  await expect(c.replica.takeOver(a.identity.machine)).rejects.toMatchObject({
+    code: 'E_CLUSTER_REMOVED',
+  });
+  c.replica.leave();
+  expect(a.replica.linkedMachines()).not.toContain(c.identity.machine);
+  await expect(a.client.connectRpc(c.identity.machine)).rejects.toMatchObject({
+    code: 'E_MACHINE_UNREACHABLE',
+  });
+  await expect(acceptor.removeMachine('m3', { force: true })).rejects.toMatchObject({
+    code: 'E_MACHINE_UNKNOWN',
+  });
 });
 
 test('a forged record from a member is refused and the link is closed', async () => {

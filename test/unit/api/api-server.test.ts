@@ -9,6 +9,7 @@ import { ApiServer } from '../../../agent/api.ts';
 import { statusOf } from '../../../agent/api-routes.ts';
 import { connect } from '../../../src/client/connect.ts';
 import { requestJson } from '../../../src/client/request.ts';
+import { TscError } from '../../../src/lib/errors.ts';
 import type { UpRequest } from '../../../src/model/api.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
 import { aSnapshot, engineNamed, fakeAgent, m2, wire } from './fakes.ts';
@@ -95,12 +96,14 @@ describe('requests', () => {
     expect((await client.token()).token).toBe('word');
     await client.init({ endpoints: [] });
     await client.join({ token: 'word', endpoints: ['a:1'] });
+    expect((await client.removeMachine('m 2', { force: true })).name).toBe('m 2');
     expect(agent.calls).toEqual([
       ['up', 'shop', ['web']],
       ['down', 'shop', { volumes: true }],
       ['scale', 'shop', { scale: { web: 3 } }],
       ['init', { endpoints: [] }],
       ['join', { token: 'word', endpoints: ['a:1'] }],
+      ['remove', 'm 2', { force: true }],
     ]);
   });
 
@@ -125,6 +128,9 @@ describe('requests', () => {
     });
     expect(await post('/v1/projects/Sh%20op/down', { volumes: true })).toMatchObject({
       code: 'E_REQUEST_INVALID',
+    });
+    expect(await post('/v1/machines/m2/remove', { force: 'yes' })).toMatchObject({
+      message: expect.stringContaining('"force"'),
     });
     expect(await post('/v1/projects/shop/scale', { scale: {} })).toMatchObject({
       code: 'E_REQUEST_INVALID',
@@ -221,6 +227,28 @@ describe('watching', () => {
     expect(connections).toEqual([false, true]);
     stop.abort();
     await watching;
+  });
+
+  test('ends with the reason when the machine is in no cluster any more', async () => {
+    const isOut = { value: false };
+    const agent = fakeAgent();
+    const snapshot = () => {
+      if (isOut.value) throw new TscError('E_CLUSTER_REMOVED', 'was removed');
+      return agent.snapshot;
+    };
+    const faults: unknown[] = [];
+    const reportFault = (error: unknown): void => void faults.push(error);
+    await serve({
+      ...agent,
+      components: { ...agent.components, snapshot, evaluated: snapshot, reportFault },
+    });
+    const watching = connect({ socketPath }).watch(() => {
+      if (isOut.value) return;
+      isOut.value = true;
+      agent.change();
+    }, AbortSignal.timeout(20_000));
+    await expect(watching).rejects.toMatchObject({ code: 'E_CLUSTER_REMOVED' });
+    expect(faults.length).toBeGreaterThan(0);
   });
 
   test('gives up when the agent stays away', async () => {

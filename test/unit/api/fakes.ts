@@ -212,6 +212,10 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
                 agent.calls.push(['machine', machine, request]);
                 return { hlc: 10, storedOnCount: 2 };
               },
+              removeMachine: async (machine, request) => {
+                agent.calls.push(['remove', machine, request]);
+                return { hlc: 11, storedOnCount: 2, name: machine, notes: [] };
+              },
               rebalance: async (request) => {
                 agent.calls.push(['rebalance', request]);
                 return { moves: [], storedOnCount: 0 };

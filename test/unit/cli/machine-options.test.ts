@@ -32,6 +32,10 @@ beforeEach(async () => {
           play();
           return { hlc: 1, storedOnCount: 2 };
         },
+        removeMachine: async (machine, request) => {
+          calls.push([machine, request]);
+          return { hlc: 1, storedOnCount: 2, name: 'm2', notes: ['its data stays there'] };
+        },
         rebalance: async (request) => {
           calls.push(request);
           play();
@@ -80,6 +84,20 @@ describe('machine', () => {
       ['m1', { weight: null }],
       ['m1', { drain: true }],
       ['m1', { drain: false }],
+    ]);
+  });
+
+  test('rm removes a machine, and says what is left', async () => {
+    const gentle = await house.tsc('machine', 'rm', 'm2');
+    expect(gentle).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'm2 was removed from the cluster.\nnote: its data stays there\n',
+    });
+    expect(await house.tsc('machine', 'rm', m2, '--force')).toMatchObject({ code: 0 });
+    expect(calls).toEqual([
+      ['m2', { force: false }],
+      [m2, { force: true }],
     ]);
   });
 

@@ -52,6 +52,19 @@ function settled(): { readonly world: World; readonly fake: FakeCluster } {
 }
 
 describe('history', () => {
+  test('a pointer that was signed anew for a removed machine is the same change', () => {
+    const { world, fake } = settled();
+    for (const image of ['web:1', 'web:2']) {
+      up(world, web(image));
+      fake.settle();
+    }
+    const before = historyEntries(world.records, 'app');
+    world.write('app/app', machineId('b'), world.records.get('app/app')?.value);
+    expect(historyEntries(world.records, 'app')).toEqual(before);
+    const target = back(world);
+    expect(target.pointer.services['web']?.revision).toBe(before[1]?.revision);
+  });
+
   test('lists changes newest first, with author, what changed and how it ended', () => {
     const { world, fake } = settled();
     up(world, aProject({ web: { image: 'web:1' }, db: {} }));
