@@ -64,7 +64,7 @@ export class MachineAcceptor implements MachineChanges {
 
   /**
    * Everybody has what the machine wrote for all, signed by this one, before it is a stranger:
-   * nobody drops a project for a moment, and no disk has to be waited for afterwards.
+   * nobody drops a project for a moment. The answer counts the disks without the machine's own.
    * @throws TscError as acceptRemoval, and what the disk says
    */
   removeMachine(machine: string, request: RemoveMachineRequest): Promise<RemoveMachineAnswer> {

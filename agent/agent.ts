@@ -208,7 +208,7 @@ export class Agent {
       this.#log.info('in no cluster yet: run `tsc-compose machine init` or `machine join`');
       return;
     }
-    if (this.#isRemoved) {
+    if (this.#replica.removal() !== undefined) {
       this.#reportRemoval();
       return;
     }
@@ -281,7 +281,7 @@ export class Agent {
   #followRemoval(parts: ClusterParts): void {
     let unsubscribe: (() => void) | undefined;
     const look = (): void => {
-      if (!this.#isRemoved) return;
+      if (this.#replica.removal() === undefined) return;
       unsubscribe?.();
       this.#resign(parts).catch((error: unknown) => this.#reportFault(error));
     };
@@ -290,17 +290,12 @@ export class Agent {
     look();
   }
 
-  get #isRemoved(): boolean {
-    return this.#replica.isRemoved(this.#identity.machine);
-  }
-
   #reportRemoval(): void {
-    try {
-      this.#replica.refuseRemoved();
-    } catch (error) {
-      const hint = error instanceof TscError ? error.hint : undefined;
-      this.#log.error('nothing is started, moved or removed here any more', { error, hint });
-    }
+    const error = this.#replica.removal();
+    this.#log.error('nothing is started, moved or removed here any more', {
+      error,
+      hint: error?.hint,
+    });
   }
 
   /**

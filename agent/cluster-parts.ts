@@ -72,7 +72,7 @@ const observeMs = 3_000;
  * program run costs the agent's thread 15 ms.
  */
 const firewallRest: LatestWinsOptions = { restMs: 50, longestRestMs: 1_000 };
-/** 50 ms: each replica that turns healthy changes most of the files, on every machine. */
+/** 50 ms: replicas turn healthy side by side, and each changes some files on every machine. */
 const ingressRest: LatestWinsOptions = { restMs: 50 };
 /** 10 min: copies are kept for an hour at least, so more often finds nothing. */
 const collectCopiesMs = 600_000;

@@ -190,10 +190,8 @@ export class Observer {
     for (const key of keys) {
       if (!key.startsWith(prefix)) continue;
       const id = key.slice(prefix.length);
-      const value = replica.get(key)?.value ?? null;
-      const written = this.#tracked.get(id)?.written ?? null;
-      const isOurs = value === null ? written === null : written === JSON.stringify(value);
-      if (!isOurs) this.#refreshLater(id);
+      const value = JSON.stringify(replica.get(key)?.value ?? null);
+      if (value !== (this.#tracked.get(id)?.written ?? 'null')) this.#refreshLater(id);
     }
   }
 

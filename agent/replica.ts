@@ -20,7 +20,7 @@ import { TscError } from '../src/lib/errors.ts';
 import { hlcFromMs } from '../src/lib/hlc.ts';
 import type { ClusterId, Hlc, MachineId } from '../src/model/ids.ts';
 import type { GossipStatus } from '../src/model/links.ts';
-import { label } from '../src/model/names.ts';
+import { removeContainersCommand } from '../src/model/names.ts';
 import {
   type Admission,
   type Entry,
@@ -30,13 +30,13 @@ import {
 } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { Guard, Liveness } from '../src/model/view.ts';
+import { recordsToTakeOver } from '../src/view/take-over.ts';
 import type { RecordVersion } from './applied.ts';
 import { Durability } from './durability.ts';
 import { SocketRuntime } from './gossip-runtime.ts';
 import type { HelloMembers } from './hello.ts';
 import type { Identity } from './identity.ts';
 import type { Store } from './store.ts';
-import { recordsToTakeOver } from './take-over.ts';
 
 export interface ReplicaComponents {
   readonly identity: Identity;
@@ -390,17 +390,22 @@ export class AgentReplica implements Replica, HelloMembers {
     this.#dial?.(machine);
   }
 
-  /** @throws TscError E_CLUSTER_REMOVED when this machine knows that it is no member any more */
-  refuseRemoved(): void {
+  /** What to answer once this machine knows that it is no member any more: E_CLUSTER_REMOVED. */
+  removal(): TscError | undefined {
     const { cluster } = this.#node;
-    if (cluster === undefined || !this.isRemoved(this.self)) return;
-    const filter = `label=${label.cluster}=${cluster}`;
-    throw new TscError('E_CLUSTER_REMOVED', `this machine was removed from cluster ${cluster}`, {
+    if (cluster === undefined || !this.isRemoved(this.self)) return undefined;
+    return new TscError('E_CLUSTER_REMOVED', `this machine was removed from cluster ${cluster}`, {
       hint:
         'what runs here goes on. To start afresh: stop the agent, ' +
-        `docker rm -f $(docker ps -aq --filter ${filter}), ` +
+        `${removeContainersCommand(cluster)}, ` +
         'remove the data folder of the agent, and start it again',
     });
+  }
+
+  /** @throws TscError E_CLUSTER_REMOVED when this machine knows that it is no member any more */
+  refuseRemoved(): void {
+    const removal = this.removal();
+    if (removal !== undefined) throw removal;
   }
 
   /** @throws TscError E_CLUSTER_REMOVED, E_CLUSTER_EXISTS */

@@ -1,5 +1,5 @@
 /** Names that more than one part must agree on: labels, devices, ports, container names. */
-import type { Slot } from './ids.ts';
+import type { ClusterId, Slot } from './ids.ts';
 
 /** Labels of this cluster's own on containers, volumes and networks. */
 export const label = {
@@ -67,4 +67,9 @@ export const meshPort = 51821;
 /** `<project>-<service>-<slot>`; a global service's containers end in the machine's name. */
 export function containerName(project: string, service: string, slot: Slot): string {
   return `${project}-${service}-${slot}`;
+}
+
+/** What an operator runs on a machine that is no member any more. */
+export function removeContainersCommand(cluster: ClusterId): string {
+  return `docker rm -f $(docker ps -aq --filter label=${label.cluster}=${cluster})`;
 }

@@ -6,7 +6,7 @@
  */
 import { TscError } from '../lib/errors.ts';
 import type { RemoveMachineRequest } from '../model/api.ts';
-import { label } from '../model/names.ts';
+import { removeContainersCommand } from '../model/names.ts';
 import type { ContainerView, MachineView, View } from '../model/view.ts';
 import { isInTraffic } from '../view/endpoints.ts';
 import { machineNamed } from './accept-machines.ts';
@@ -123,10 +123,9 @@ function runningNotes(
       `${name} is ${liveness} and ran ${what}: should it still be on, they go on until it is switched off`,
     ];
   }
-  const filter = `label=${label.cluster}=${cluster}`;
   return [
     `${name} still runs ${what}, and nobody looks after them; to end them, on ${name}: ` +
-      `docker rm -f $(docker ps -aq --filter ${filter})`,
+      removeContainersCommand(cluster),
   ];
 }
 

@@ -57,13 +57,19 @@ export function changesOf(records: RecordReader, project: string): readonly Hist
   for (const { value } of records.entries(recordKey.history(project, ''))) {
     if (isHistory(value)) byHlc.set(value.pointerHlc, value);
   }
-  const current = records.get(recordKey.pointer(project));
-  if (current !== undefined && isPointer(current.value)) {
-    const inForce = historyOf(current.value, current.hlc);
+  const inForce = changeInForce(records, project);
+  if (inForce !== undefined) {
     const isKnown = [...byHlc.values()].some((change) => isSameChange(change, inForce));
-    if (!isKnown) byHlc.set(current.hlc, inForce);
+    if (!isKnown) byHlc.set(inForce.pointerHlc, inForce);
   }
   return [...byHlc.values()].sort((left, right) => right.pointerHlc - left.pointerHlc);
+}
+
+/** The pointer's own; undefined for a project that is down. */
+function changeInForce(records: RecordReader, project: string): HistoryRecord | undefined {
+  const current = records.get(recordKey.pointer(project));
+  if (current === undefined || !isPointer(current.value)) return undefined;
+  return historyOf(current.value, current.hlc);
 }
 
 /** A pointer that was signed anew, because its author was removed, is still the same change. */
@@ -74,11 +80,7 @@ function isSameChange(left: HistoryRecord, right: HistoryRecord): boolean {
 /** The changes as `history` shows them, newest first. */
 export function historyEntries(records: RecordReader, project: string): readonly HistoryEntry[] {
   const changes = changesOf(records, project).slice(0, keptRevisionCount);
-  const current = records.get(recordKey.pointer(project));
-  const inForce =
-    current !== undefined && isPointer(current.value)
-      ? historyOf(current.value, current.hlc)
-      : undefined;
+  const inForce = changeInForce(records, project);
   return changes.map((change, index) => ({
     revision: change.revision,
     atMs: change.atMs,

@@ -12,6 +12,7 @@
 import { fnv1a } from '../lib/hash.ts';
 import type { MachineId } from '../model/ids.ts';
 import type { ContainerView, ServiceView, View } from '../model/view.ts';
+import { slotNumber } from '../view/order.ts';
 import { type EndpointIndex, indexEndpoints } from './endpoints.ts';
 import { type IngressRoute, listOwnSites, listRoutes } from './ingress-routes.ts';
 import { compareText } from './text.ts';
@@ -52,7 +53,7 @@ function addressesOfSlots(usable: readonly ContainerView[], slotCount: number): 
     loads.set(ip, (loads.get(ip) ?? 0) + 1);
   };
   for (const { slot, ip } of usable) {
-    const index = Number(slot) - 1;
+    const index = (slotNumber(slot) ?? 0) - 1;
     if (index >= 0 && index < slotCount && !own.has(index) && loads.get(ip) === 0) take(index, ip);
   }
   const limit = Math.ceil(slotCount / ips.length);

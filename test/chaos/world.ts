@@ -13,8 +13,6 @@ import type { Machine, MachineProcess } from '../lab/machine.ts';
 /** The agents' folder of the machine whose disk can be filled. */
 const dataDir = '/var/lib/tsc-compose';
 const fillerFile = `${dataDir}/filler`;
-/** 48 MiB: the records of a small cluster take two. */
-const smallDiskSize = 48;
 const pollMs = 100;
 
 export interface Condition {
@@ -45,7 +43,7 @@ export class World {
   static async create(machineCount: number, log: (line: string) => void): Promise<World> {
     const lab = await Lab.create({ machines: machineCount, engine: '28.5', log });
     try {
-      await lab.machines.at(-1)?.addSmallDisk(dataDir, smallDiskSize);
+      await lab.machines.at(-1)?.addSmallDisk(dataDir);
       await loadImages(lab.machines, ['busybox', 'caddy:2', 'node:24']);
       const conditions = await Promise.all(
         lab.machines.map(async (machine) => ({

@@ -28,8 +28,6 @@ const dataDir = '/var/lib/tsc-compose';
 
 /** 60 s: an `up` of the samples takes 2-4 s on a quiet machine; CI machines are shared. */
 const commandTimeoutMs = 60_000;
-/** MiB. */
-const smallDiskSize = 48;
 
 export interface ClusterOptions {
   readonly machines: number;
@@ -37,7 +35,7 @@ export interface ClusterOptions {
   readonly images?: readonly string[];
   /** Added to the engines' configuration. */
   readonly daemonConfig?: Readonly<Record<string, unknown>>;
-  /** A machine whose agent gets a disk of its own of 48 MiB: the records of a small cluster take two. */
+  /** A machine whose agent gets a small disk of its own. */
   readonly smallDisk?: string;
 }
 
@@ -442,7 +440,7 @@ export class Cluster {
 
   async #prepare(machine: Machine): Promise<void> {
     mkdirSync(this.#projects(machine.name), { recursive: true });
-    if (machine.name === this.#smallDisk) await machine.addSmallDisk(dataDir, smallDiskSize);
+    if (machine.name === this.#smallDisk) await machine.addSmallDisk(dataDir);
     await loadImages(machine, this.#images);
     await this.startAgent(machine.name);
   }

@@ -12,12 +12,12 @@ import {
 } from '../../src/gossip/admission.ts';
 import { type FrameCodec, frameCodec } from '../../src/gossip/frame.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
-import { writerOf } from '../../src/gossip/record-map.ts';
 import type { Delivery } from '../../src/gossip/runtime.ts';
 import { hlcFromMs } from '../../src/lib/hlc.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
 import { planVersion } from '../../src/plan/limits.ts';
+import { recordsToTakeOver } from '../../src/view/take-over.ts';
 import { SharedCodec } from './codec.ts';
 import { disagreements, Watch } from './invariants.ts';
 import { removalOf, SimMachine, type SimMachineComponents } from './machine.ts';
@@ -302,15 +302,17 @@ export class SimCluster {
     const { node } = by;
     const membership = node?.membership;
     if (node === undefined || membership === undefined) return;
-    for (const { key, origin, body, schema } of node.map.records()) {
-      const isShared = writerOf(key) === undefined;
-      if (origin === target.machine && isShared) node.write(key, body, schema);
+    for (const { key, body, schema } of recordsToTakeOver(
+      [...node.map.records()],
+      target.machine,
+    )) {
+      node.write(key, body, schema);
     }
     const keeps = membership.admittedBy(target.machine);
     node.write(recordKey.removed(target.machine), encodeJson(removalOf(keeps)));
     this.removed.add(target.machine);
     // What only it and others had is as good as gone with it. Copies of what it had signed are void
-    // where they are not signed anew, and nobody waits until the new ones are on other disks.
+    // where they are not signed anew, and here nobody waits until the new ones are on other disks.
     this.noteLostDisk();
     for (const one of this.acknowledged) {
       if (one.by === target) one.lostDiskCount = Math.max(one.lostDiskCount, one.copyCount - 1);

@@ -4,13 +4,8 @@
  * it is newer than the pointer of its project, so the order is part of the decision: pointers first,
  * then the operations that held on, whoever wrote them. One that a later `up` took back stays so.
  */
-import type { Hlc, MachineId } from '../src/model/ids.ts';
-import {
-  observedKinds,
-  type ReplicatedRecord,
-  recordKey,
-  recordKind,
-} from '../src/model/record.ts';
+import type { Hlc, MachineId } from '../model/ids.ts';
+import { observedKinds, type ReplicatedRecord, recordKey, recordKind } from '../model/record.ts';
 
 /** Said by the machine of itself, or part of who belongs to the cluster. */
 const keptKinds: ReadonlySet<string> = new Set([...observedKinds, 'm', 'x']);

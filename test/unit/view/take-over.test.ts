@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { recordsToTakeOver } from '../../../agent/take-over.ts';
 import type { MachineId } from '../../../src/model/ids.ts';
 import type { ReplicatedRecord } from '../../../src/model/record.ts';
+import { recordsToTakeOver } from '../../../src/view/take-over.ts';
 
 // The brand is what tests may forge.
 const [gone, other] = ['gone' as MachineId, 'other' as MachineId];
