@@ -38,7 +38,7 @@ export interface KeptNftOptions {
   readonly timeoutMs?: number;
 }
 
-/** 10 s: changes come in bursts; a process that waits for the next one takes 6 MB. */
+/** 10 s: changes come in bursts; a process that waits for the next takes 5 to 10 MB. */
 const idleAfterMs = 10_000;
 /** So many rulesets in a row that only `nft -f -` loaded show that the short cut is none. */
 const doubtLimit = 3;
