@@ -41,6 +41,7 @@ import {
 import { type ContainerKey, keyOfLabels } from './files.ts';
 import type { Log } from './log.ts';
 import type { Observer } from './observer.ts';
+import { Witnesses, witnessMs } from './witnesses.ts';
 
 /** 10 lines: what fits on the screen beside the reason. */
 const lastLineCount = 10;
@@ -51,7 +52,7 @@ export interface ExecutorComponents
     Observer,
     'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal' | 'setStarting'
   >;
-  readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
+  readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'replicated' | 'write'>;
   /** Waits until no machine sends traffic any more to what this record says is out of it. */
   readonly barrier: (record: RecordVersion) => Promise<void>;
   readonly view: () => View;
@@ -70,6 +71,7 @@ export class Executor {
   readonly #cluster: ClusterId;
   readonly #log: Log;
   readonly #queue: ActionQueue;
+  readonly #witnesses: Witnesses;
   readonly #listeners = new Set<() => void>();
   /** Folders of containers that are being made: not garbage although nothing has them yet. */
   readonly #beingMade = new Map<string, ContainerKey>();
@@ -81,6 +83,7 @@ export class Executor {
     this.#cluster = options.cluster;
     this.#log = components.log.part('executor');
     this.#queue = new ActionQueue(components.now);
+    this.#witnesses = new Witnesses(components.now);
   }
 
   /** Takes a plan: begins what may begin now; what waited from an earlier plan is forgotten. */
@@ -236,6 +239,15 @@ export class Executor {
       const key = recordKey.verdict(project, service, rollout);
       // Another machine may have been first: a verdict never changes.
       if ((replica.get(key)?.value ?? null) !== null) return;
+      if (!this.#witnesses.take(key)) {
+        const change = replica.get(recordKey.pointer(project));
+        if (change !== undefined) {
+          await replica.replicated(change.key, change.hlc, 'linked', witnessMs);
+        }
+        // The next plan judges by what is known now.
+        this.#witnesses.answered(key);
+        return;
+      }
       await replica.write(key, verdict);
       const { result, failure } = verdict;
       this.#log.info('judged a rollout', { project, service, rollout, result, why: failure?.why });

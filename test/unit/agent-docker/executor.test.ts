@@ -8,7 +8,7 @@ import { createLog } from '../../../agent/log.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { Action, ActionArguments, ActionName } from '../../../src/model/action.ts';
 import { composeLabel, label } from '../../../src/model/names.ts';
-import type { FailureRecord, HookRecord } from '../../../src/model/record.ts';
+import type { FailureRecord, HookRecord, VerdictRecord } from '../../../src/model/record.ts';
 import type { ServiceView } from '../../../src/model/view.ts';
 import { aMachine, aService, aView, cluster } from '../container/builders.ts';
 import { FakeEngine } from './fake-engine.ts';
@@ -391,13 +391,39 @@ describe('what is only written down', () => {
     expect(replica.get(failureKey)?.value).not.toHaveProperty('more');
   });
 
-  test('a verdict is never written over another', async () => {
+  describe('writeVerdict', () => {
     const given = { project: 'shop', service: 'web', rollout: 'r' };
     const good = { result: 'good', atMs: 1 } as const;
-    await carryOut(action('writeVerdict', 'v', { ...given, verdict: good }));
-    const later = { result: 'paused', atMs: 2 } as const;
-    await carryOut(action('writeVerdict', 'v', { ...given, verdict: later }));
-    expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+    const judge = (verdict: VerdictRecord): Promise<void> =>
+      carryOut(action('writeVerdict', 'v', { ...given, verdict }));
+
+    beforeEach(() => replica.observe('app/shop', {}));
+
+    test('asks the linked machines first, and leaves it to the next plan', async () => {
+      await judge(good);
+      expect(replica.askedCount).toBe(1);
+      expect(replica.get('verdict/shop/web/r')).toBeUndefined();
+      await judge(good);
+      expect(replica.askedCount).toBe(1);
+      expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+    });
+
+    test('asks again when the next plan came too late', async () => {
+      await judge(good);
+      nowMs += 5000;
+      await judge(good);
+      expect(replica.askedCount).toBe(2);
+      expect(replica.get('verdict/shop/web/r')).toBeUndefined();
+    });
+
+    test('a verdict is never written over another', async () => {
+      await judge(good);
+      await judge(good);
+      const later = { result: 'paused', atMs: 2 } as const;
+      await judge(later);
+      await judge(later);
+      expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+    });
   });
 
   test('a completed run names its machine and time', async () => {
