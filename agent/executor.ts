@@ -183,19 +183,26 @@ export class Executor {
     restart: async ({ containerId, graceMs, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
-      await this.#preStop(containerId);
       await this.#thenLook(containerId, async () => {
-        await engine.restart(containerId, graceMs);
+        // Until it is back it serves nobody, and counts as one that is not ready.
+        observer.setStarting(containerId, true);
+        try {
+          await this.#outOfTraffic(containerId);
+          await this.#preStop(containerId);
+          await engine.restart(containerId, graceMs);
+          await observer.refresh(containerId);
+        } finally {
+          observer.setStarting(containerId, false);
+        }
         await runPostStart(this.#hookContext(), containerId);
       });
     },
 
     drain: async ({ containerId }) => {
-      const { observer, replica, barrier } = this.#components;
+      const { observer } = this.#components;
       observer.setDraining(containerId, true);
       await observer.refresh(containerId);
-      const record = replica.get(recordKey.container(replica.self, containerId));
-      if (record !== undefined) await barrier({ key: record.key, hlc: record.hlc });
+      await this.#outOfTraffic(containerId);
     },
 
     stop: async ({ containerId, graceMs }) => {
@@ -371,6 +378,13 @@ export class Executor {
     } finally {
       await this.#components.observer.refresh(containerId);
     }
+  }
+
+  /** Waits until no machine sends traffic to a container whose record says that it serves nobody. */
+  async #outOfTraffic(containerId: string): Promise<void> {
+    const { replica, barrier } = this.#components;
+    const record = replica.get(recordKey.container(replica.self, containerId));
+    if (record !== undefined) await barrier({ key: record.key, hlc: record.hlc });
   }
 
   async #stopOwn(containerId: string, graceMs: number): Promise<void> {

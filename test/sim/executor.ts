@@ -133,9 +133,8 @@ export class SimExecutor {
     start: ({ containerId, restarts }) => this.#start(containerId, restarts),
 
     restart: ({ containerId, restarts }) => {
-      const { engine, observer } = this.#host;
-      observer.setRestarts(containerId, restarts);
-      return this.#thenLook(containerId, engine.restart(containerId));
+      this.#host.observer.setRestarts(containerId, restarts);
+      return this.#thenLook(containerId, this.#restart(containerId));
     },
 
     drain: ({ containerId }) => {
@@ -199,6 +198,17 @@ export class SimExecutor {
       yield* work;
     } finally {
       yield* this.#host.observer.refresh(containerId);
+    }
+  }
+
+  *#restart(containerId: string): Work {
+    const { engine, observer } = this.#host;
+    observer.setStarting(containerId, true);
+    try {
+      yield* engine.restart(containerId);
+      yield* observer.refresh(containerId);
+    } finally {
+      observer.setStarting(containerId, false);
     }
   }
 

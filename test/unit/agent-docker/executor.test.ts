@@ -314,6 +314,29 @@ describe('actions on containers', () => {
     expect(replica.get(failureKey)?.value).toMatchObject({ slot: '1', rollout: 'rollout1' });
   });
 
+  test('who is restarted serves nobody until it is back', async () => {
+    await carryOut(runWeb());
+    const [id = ''] = engine.containers.keys();
+    replica.observe(`c/${self}/${id}`, {});
+    observed.length = 0;
+    const restart = engine.restart.bind(engine);
+    engine.restart = async (...given) => {
+      observed.push('restarted');
+      await restart(...given);
+    };
+    await carryOut(action('restart', 'x', { containerId: id, graceMs: 0, restarts: 0 }));
+    const name = 'shop-web-1';
+    expect(observed).toEqual([
+      `restarts ${name} 0`,
+      `starting ${name} true`,
+      `barrier ${name}`,
+      'restarted',
+      `refresh ${name}`,
+      `starting ${name} false`,
+      `refresh ${name}`,
+    ]);
+  });
+
   test('a failing pre_stop hook does not keep a container', async () => {
     services = [aService({ image: 'nginx:1', pre_stop: [{ command: ['false'] }] })];
     await carryOut(runWeb());
