@@ -41,6 +41,7 @@ import {
 import { type ContainerKey, keyOfLabels } from './files.ts';
 import type { Log } from './log.ts';
 import type { Observer } from './observer.ts';
+import { Witnesses, witnessMs } from './witnesses.ts';
 
 /** 10 lines: what fits on the screen beside the reason. */
 const lastLineCount = 10;
@@ -51,7 +52,7 @@ export interface ExecutorComponents
     Observer,
     'refresh' | 'setCause' | 'setDraining' | 'setRestarts' | 'setSignal' | 'setStarting'
   >;
-  readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'write'>;
+  readonly replica: Pick<Replica, 'self' | 'get' | 'observe' | 'replicated' | 'write'>;
   /** Waits until no machine sends traffic any more to what this record says is out of it. */
   readonly barrier: (record: RecordVersion) => Promise<void>;
   readonly view: () => View;
@@ -70,6 +71,7 @@ export class Executor {
   readonly #cluster: ClusterId;
   readonly #log: Log;
   readonly #queue: ActionQueue;
+  readonly #witnesses: Witnesses;
   readonly #listeners = new Set<() => void>();
   /** Folders of containers that are being made: not garbage although nothing has them yet. */
   readonly #beingMade = new Map<string, ContainerKey>();
@@ -81,6 +83,7 @@ export class Executor {
     this.#cluster = options.cluster;
     this.#log = components.log.part('executor');
     this.#queue = new ActionQueue(components.now);
+    this.#witnesses = new Witnesses(components.now);
   }
 
   /** Takes a plan: begins what may begin now; what waited from an earlier plan is forgotten. */
@@ -180,19 +183,26 @@ export class Executor {
     restart: async ({ containerId, graceMs, restarts }) => {
       const { engine, observer } = this.#components;
       observer.setRestarts(containerId, restarts);
-      await this.#preStop(containerId);
       await this.#thenLook(containerId, async () => {
-        await engine.restart(containerId, graceMs);
+        // Until it is back it serves nobody, and counts as one that is not ready.
+        observer.setStarting(containerId, true);
+        try {
+          await this.#outOfTraffic(containerId);
+          await this.#preStop(containerId);
+          await engine.restart(containerId, graceMs);
+          await observer.refresh(containerId);
+        } finally {
+          observer.setStarting(containerId, false);
+        }
         await runPostStart(this.#hookContext(), containerId);
       });
     },
 
     drain: async ({ containerId }) => {
-      const { observer, replica, barrier } = this.#components;
+      const { observer } = this.#components;
       observer.setDraining(containerId, true);
       await observer.refresh(containerId);
-      const record = replica.get(recordKey.container(replica.self, containerId));
-      if (record !== undefined) await barrier({ key: record.key, hlc: record.hlc });
+      await this.#outOfTraffic(containerId);
     },
 
     stop: async ({ containerId, graceMs }) => {
@@ -236,6 +246,15 @@ export class Executor {
       const key = recordKey.verdict(project, service, rollout);
       // Another machine may have been first: a verdict never changes.
       if ((replica.get(key)?.value ?? null) !== null) return;
+      if (!this.#witnesses.take(key)) {
+        const change = replica.get(recordKey.pointer(project));
+        if (change !== undefined) {
+          await replica.replicated(change.key, change.hlc, 'linked', witnessMs);
+        }
+        // The next plan judges by what is known now.
+        this.#witnesses.answered(key);
+        return;
+      }
       await replica.write(key, verdict);
       const { result, failure } = verdict;
       this.#log.info('judged a rollout', { project, service, rollout, result, why: failure?.why });
@@ -359,6 +378,13 @@ export class Executor {
     } finally {
       await this.#components.observer.refresh(containerId);
     }
+  }
+
+  /** Waits until no machine sends traffic to a container whose record says that it serves nobody. */
+  async #outOfTraffic(containerId: string): Promise<void> {
+    const { replica, barrier } = this.#components;
+    const record = replica.get(recordKey.container(replica.self, containerId));
+    if (record !== undefined) await barrier({ key: record.key, hlc: record.hlc });
   }
 
   async #stopOwn(containerId: string, graceMs: number): Promise<void> {

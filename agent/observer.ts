@@ -152,7 +152,7 @@ export class Observer {
     this.#write(id, tracked);
   }
 
-  /** Keeps a container out of traffic while its `post_start` hooks run. */
+  /** Keeps a container out of traffic while it is restarted or its `post_start` hooks run. */
   setStarting(id: string, isStarting: boolean): void {
     const tracked = this.#trackedOf(id);
     tracked.isStarting = isStarting;

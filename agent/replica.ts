@@ -182,7 +182,7 @@ export class AgentReplica implements Replica, HelloMembers {
     if (!isSame) this.#node.write(key, body);
   }
 
-  replicated(key: string, hlc: Hlc, count: number, timeoutMs: number): Promise<number> {
+  replicated(key: string, hlc: Hlc, count: number | 'linked', timeoutMs: number): Promise<number> {
     return new Promise((resolve) => {
       this.#node.askStored({ key, hlc, count, timeoutMs }, resolve);
     });

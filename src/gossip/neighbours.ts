@@ -340,12 +340,16 @@ export class Neighbours {
   #repairDials(nowMs: number): void {
     if (this.#members.length <= fullMeshCount || nowMs < this.#nextRepairDialMs) return;
     this.#nextRepairDialMs = nowMs + repairDialMs;
-    const { runtime, self } = this.#components;
+    const { runtime, self, isFoundByLists } = this.#components;
     const liveWanted = [...this.#wanted].filter((id) => this.#peers.get(id)?.link).length;
     if (liveWanted * 2 < this.#wanted.size) {
       for (let index = 0; index < repairDialCount; index++) {
         const machine = this.#members[Math.floor(runtime.random() * this.#members.length)];
-        if (machine !== undefined && machine !== self) this.#dial(this.#peer(machine));
+        if (machine === undefined || machine === self) continue;
+        // With enough links on this side of a cut, only the other side is still looked for: each
+        // further link would carry everything that is flooded once more, and be announced to all.
+        if (this.#links.size >= this.#wanted.size && isFoundByLists(machine)) continue;
+        this.#dial(this.#peer(machine));
       }
       return;
     }

@@ -29,8 +29,8 @@ interface Open {
 export interface AskOptions {
   readonly key: string;
   readonly hlc: Hlc;
-  /** How many other machines must hold it. */
-  readonly count: number;
+  /** How many other machines must hold it; `linked`: all that this one is linked with. */
+  readonly count: number | 'linked';
   readonly timeoutMs: number;
 }
 
@@ -52,8 +52,10 @@ export class Questions {
   }
 
   /** Asks all linked machines; calls `done` once, with the number of those that hold the record. */
-  ask({ key, hlc, count, timeoutMs }: AskOptions, done: (holderCount: number) => void): void {
+  ask(options: AskOptions, done: (holderCount: number) => void): void {
     const { runtime, links, send } = this.#components;
+    const { key, hlc, timeoutMs } = options;
+    const count = options.count === 'linked' ? [...links()].length : options.count;
     if (count <= 0) return done(0);
     const question = ++this.#lastQuestion;
     const cancel = runtime.schedule(timeoutMs, () => this.#finish(question));

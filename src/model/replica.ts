@@ -22,10 +22,10 @@ export interface Replica extends RecordReader {
 
   /**
    * Waits until the record with this key and at least this hlc is durable on `count` machines
-   * besides this one, or the time is over.
+   * besides this one (`linked`: on all that this one is linked with), or the time is over.
    * @returns the number of other machines that hold it
    */
-  replicated(key: string, hlc: Hlc, count: number, timeoutMs: number): Promise<number>;
+  replicated(key: string, hlc: Hlc, count: number | 'linked', timeoutMs: number): Promise<number>;
 
   /** Called after any change of records, liveness or guards, with the keys that changed. */
   subscribe(listener: (keys: readonly string[]) => void): () => void;

@@ -135,7 +135,7 @@ function planSlot(input: ServiceInput, slot: Slot, copies: readonly ContainerVie
     return;
   }
   if (isDone(service, kept)) recordDone(steps, service, kept);
-  const isRestartTurn = hasRestartTurn(input, slot);
+  const isRestartTurn = hasRestartTurn(input, slot, kept);
   const startWait = (): string | undefined => unmetDependency(input, service);
   keepUp({ view, service, steps, isRestartTurn, startWait }, kept);
   if (isOutdated(view)) return;
@@ -300,23 +300,33 @@ function startResting(steps: Steps, { id: containerId }: ContainerView): void {
 
 /**
  * `restart` goes through the slots as an update does, `parallelism` at a time: fewer than that of
- * those before this one are still down. Services that are needed come first.
+ * those before this one are still to do, and of those after it are missing, as when an earlier
+ * restart has not come to its end. Of the latter, what the policy has given up is not waited for.
+ * A copy that serves nobody is missed by nobody, and others wait for it: it goes unless one before
+ * it is missing as well. Services that are needed come first.
  */
-function hasRestartTurn(input: ServiceInput, slot: Slot): boolean {
+function hasRestartTurn(input: ServiceInput, slot: Slot, kept: ContainerView): boolean {
   const { view, service, owners, index } = input;
   if (restartAtMsOf(service, slot) === 0) return true;
   if (restartsAfter(input) !== undefined) return false;
   const key = serviceKey(service.project, service.name);
+  const isServed = isServing(service, kept);
+  const givenUp = new Set(standingFailures(view, service).map((failure) => failure.slot));
+  let isLater = false;
   let downCount = 0;
   for (const [other, owner] of owners.get(key) ?? []) {
-    if (other === slot) break;
+    if (other === slot) {
+      isLater = true;
+      continue;
+    }
+    if (isLater && (!isServed || givenUp.has(other))) continue;
     const machine = owner === undefined ? undefined : view.machines.get(owner);
-    if (machine?.liveness !== 'reachable' || !machine.isAble) continue;
-    const restartAtMs = restartAtMsOf(service, other);
-    const isBack = (index.get(key) ?? []).some(
-      (copy) => copy.slot === other && copy.startedMs >= restartAtMs && isServing(service, copy),
+    if (machine?.liveness !== 'reachable' || !machine.isAble || isOver(service, other)) continue;
+    const serving = (index.get(key) ?? []).filter(
+      (copy) => copy.slot === other && isServing(service, copy) && isInTraffic(view, copy.machine),
     );
-    if (!isBack) downCount += 1;
+    const restartAtMs = isLater || !isServed ? 0 : restartAtMsOf(service, other);
+    if (!serving.some((copy) => copy.startedMs >= restartAtMs)) downCount += 1;
   }
   return downCount < policyOf(view, service).parallelism;
 }

@@ -3,10 +3,12 @@
  * builds the view, plans, carries out. View and plan are the shipping ones; only their timing is
  * coarser, so that ten minutes of thirty machines can be simulated in seconds.
  */
+import { witnessMs } from '../../agent/witnesses.ts';
 import { readLinks } from '../../src/gossip/liveness.ts';
 import type { GossipNode } from '../../src/gossip/node.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
 import type { Action } from '../../src/model/action.ts';
+import type { Hlc } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKind } from '../../src/model/record.ts';
 import type { View } from '../../src/model/view.ts';
 import { plan } from '../../src/plan/plan.ts';
@@ -24,6 +26,8 @@ const evaluateMs = 400;
 const leastRestMs = 300;
 /** 1 s from a record of an own container to a look at it. */
 const lookAgainMs = 1000;
+/** 20 ms between two looks whether the linked machines have answered. */
+const heardPollMs = 20;
 /** 30 s, as agent/evaluate.ts: without any event, too. */
 const idleMs = 30_000;
 
@@ -94,6 +98,7 @@ export class SimAgent {
       machineName: host.name,
       observer: this.#observer,
       write: (key, value) => this.#write(key, value),
+      heardByLinked: (key, hlc) => this.#heardByLinked(key, hlc),
       onBegin: (action) => {
         if (this.#view !== undefined) onAction(this.#view, action);
       },
@@ -233,6 +238,14 @@ export class SimAgent {
   *#write(key: string, value: unknown): Work {
     this.#observe(key, value);
     yield this.#host.disk.flushMs + 1;
+  }
+
+  *#heardByLinked(key: string, hlc: Hlc): Work {
+    let isHeard = false;
+    this.#node.askStored({ key, hlc, count: 'linked', timeoutMs: witnessMs }, () => {
+      isHeard = true;
+    });
+    while (!isHeard) yield heardPollMs;
   }
 }
 

@@ -5,8 +5,9 @@
  * src/plan/hook-steps.ts, what a failure's record holds by src/plan/report-failure.ts.
  */
 import { ActionQueue } from '../../agent/action-queue.ts';
+import { Witnesses } from '../../agent/witnesses.ts';
 import type { Action, ActionArguments, ActionName } from '../../src/model/action.ts';
-import type { MachineId, RolloutId } from '../../src/model/ids.ts';
+import type { Hlc, MachineId, RolloutId } from '../../src/model/ids.ts';
 import {
   type HookRecord,
   type RecordReader,
@@ -45,6 +46,8 @@ export interface ExecutorHost {
   readonly observe: (key: string, value: unknown) => void;
   /** The same, and waits until it is safe. */
   readonly write: (key: string, value: unknown) => Work;
+  /** Waits until all linked machines hold the record, or `witnessMs` are over. */
+  readonly heardByLinked: (key: string, hlc: Hlc) => Work;
   readonly onBegin: (action: Action) => void;
   /** An action has ended, or one that failed may be tried again. */
   readonly onDone: () => void;
@@ -65,11 +68,13 @@ type Executors = {
 export class SimExecutor {
   readonly #host: ExecutorHost;
   readonly #queue: ActionQueue;
+  readonly #witnesses: Witnesses;
   #cancelWake: (() => void) | undefined;
 
   constructor(host: ExecutorHost) {
     this.#host = host;
     this.#queue = new ActionQueue(() => host.now());
+    this.#witnesses = new Witnesses(() => host.now());
   }
 
   execute(actions: readonly Action[]): void {
@@ -128,9 +133,8 @@ export class SimExecutor {
     start: ({ containerId, restarts }) => this.#start(containerId, restarts),
 
     restart: ({ containerId, restarts }) => {
-      const { engine, observer } = this.#host;
-      observer.setRestarts(containerId, restarts);
-      return this.#thenLook(containerId, engine.restart(containerId));
+      this.#host.observer.setRestarts(containerId, restarts);
+      return this.#thenLook(containerId, this.#restart(containerId));
     },
 
     drain: ({ containerId }) => {
@@ -155,13 +159,7 @@ export class SimExecutor {
 
     removeVolume: ({ volume }) => this.#host.engine.removeVolume(volume),
 
-    writeVerdict: ({ project, service, rollout, verdict }) => {
-      const key = recordKey.verdict(project, service, rollout);
-      // Another machine may have been first: a verdict never changes.
-      return (this.#host.records.get(key)?.value ?? null) === null
-        ? this.#host.write(key, verdict)
-        : nothing();
-    },
+    writeVerdict: (given) => this.#writeVerdict(given),
 
     recordDone: ({ project, service, slot, rollout, atMs }) => {
       const key = recordKey.done(project, service, slot, rollout);
@@ -175,6 +173,20 @@ export class SimExecutor {
     },
   };
 
+  *#writeVerdict(given: ActionArguments['writeVerdict']): Work {
+    const { records, write, heardByLinked } = this.#host;
+    const key = recordKey.verdict(given.project, given.service, given.rollout);
+    // Another machine may have been first: a verdict never changes.
+    if ((records.get(key)?.value ?? null) !== null) return;
+    if (this.#witnesses.take(key)) {
+      yield* write(key, given.verdict);
+      return;
+    }
+    const change = records.get(recordKey.pointer(given.project));
+    if (change !== undefined) yield* heardByLinked(change.key, change.hlc);
+    this.#witnesses.answered(key);
+  }
+
   #observe(key: string, value: unknown): Work {
     this.#host.observe(key, value);
     return nothing();
@@ -186,6 +198,17 @@ export class SimExecutor {
       yield* work;
     } finally {
       yield* this.#host.observer.refresh(containerId);
+    }
+  }
+
+  *#restart(containerId: string): Work {
+    const { engine, observer } = this.#host;
+    observer.setStarting(containerId, true);
+    try {
+      yield* engine.restart(containerId);
+      yield* observer.refresh(containerId);
+    } finally {
+      observer.setStarting(containerId, false);
     }
   }
 

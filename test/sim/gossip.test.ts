@@ -3,7 +3,7 @@ import { readLinks } from '../../src/gossip/liveness.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
-import { falseLosses } from './scale.ts';
+import { booted, falseLosses } from './scale.ts';
 import { runScenario } from './scenario.ts';
 import { World } from './world.ts';
 
@@ -114,6 +114,28 @@ test('each part of a partition takes the other for lost', () => {
   expect(states(rest[0], [a?.machine, b?.machine])).toEqual(['lost', 'lost']);
 });
 
+test('a half of a large cluster looks for the other one, and does not link itself ever more', () => {
+  const cluster = booted({ machineCount: 40 });
+  const { network, machines, world } = cluster;
+  const isLinkedAcross = (): boolean =>
+    left.some(({ node }) => right.some(({ machine }) => node?.linkedMachines().includes(machine)));
+  const [left, right] = [machines.slice(0, 20), machines.slice(20)];
+  for (const a of left) {
+    for (const b of right) {
+      network.cut(a, b);
+      network.cut(b, a);
+    }
+  }
+  world.runUntil(world.nowMs + 30_000);
+  expect(isLinkedAcross()).toBe(false);
+  const linkCounts = machines.map(({ node }) => node?.linkedMachines().length ?? 0);
+  // Eight in a whole cluster; without an end to it nearly all twenty of this half.
+  expect(linkCounts.reduce((sum, count) => sum + count, 0) / machines.length).toBeLessThan(10);
+  network.healAll();
+  world.runUntil(world.nowMs + 500);
+  expect(isLinkedAcross()).toBe(true);
+});
+
 describe('a link that flapped', () => {
   /** Of three machines the first two are linked, in no list, and know each other from the third. */
   function heldBack(): readonly [SimCluster, SimMachine, SimMachine, SimMachine] {
@@ -188,7 +210,7 @@ test('a machine that loses all links is isolated, and recovers', () => {
 test('a machine that slept does not believe that the others are gone', () => {
   const cluster = formed(5, 5);
   const target = cluster.machines[0] as SimMachine;
-  const untilMs = cluster.world.nowMs + 40_000;
+  const untilMs = cluster.world.nowMs + 30_000;
   target.pause(20_000);
   const guards = new Set<string>();
   while (cluster.world.nowMs < untilMs) {

@@ -36,6 +36,7 @@ interface Tracked {
   /** The container as it was when it was looked at last. */
   seen: SimContainer | undefined;
   isDraining: boolean;
+  isStarting: boolean;
   restarts: number;
   cause: ContainerCause | undefined;
   signalMs: number;
@@ -158,6 +159,12 @@ export class SimObserver {
     this.#write(id, tracked);
   }
 
+  setStarting(id: string, isStarting: boolean): void {
+    const tracked = this.#trackedOf(id);
+    tracked.isStarting = isStarting;
+    this.#write(id, tracked);
+  }
+
   setRestarts(id: string, restarts: number): void {
     const tracked = this.#trackedOf(id);
     tracked.restarts = restarts;
@@ -181,6 +188,7 @@ export class SimObserver {
     const tracked: Tracked = {
       seen: undefined,
       isDraining: before?.draining ?? false,
+      isStarting: false,
       restarts: before?.restarts ?? 0,
       cause: before?.cause,
       signalMs: before?.signalMs ?? 0,
@@ -198,7 +206,7 @@ export class SimObserver {
   }
 
   #write(id: string, tracked: Tracked): void {
-    const { seen, isDraining, restarts, cause, signalMs } = tracked;
+    const { seen, isDraining, isStarting, restarts, cause, signalMs } = tracked;
     if (seen === undefined) return;
     const readiness = this.#readinessOf(id, seen, tracked);
     if (readiness.checkAgainAtMs === undefined) this.#recheckAtMs.delete(id);
@@ -206,7 +214,7 @@ export class SimObserver {
     const { command: _command, hasHealthcheck: _check, volumes: _volumes, id: _id, ...rest } = seen;
     const record: ContainerRecord = {
       ...rest,
-      ready: readiness.ready && !isDraining && seen.hook === undefined,
+      ready: readiness.ready && !isDraining && !isStarting && seen.hook === undefined,
       draining: isDraining,
       restarts,
       ip: seen.state === 'running' ? '10.210.0.2' : '',

@@ -8,7 +8,7 @@ import { createLog } from '../../../agent/log.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { Action, ActionArguments, ActionName } from '../../../src/model/action.ts';
 import { composeLabel, label } from '../../../src/model/names.ts';
-import type { FailureRecord, HookRecord } from '../../../src/model/record.ts';
+import type { FailureRecord, HookRecord, VerdictRecord } from '../../../src/model/record.ts';
 import type { ServiceView } from '../../../src/model/view.ts';
 import { aMachine, aService, aView, cluster } from '../container/builders.ts';
 import { FakeEngine } from './fake-engine.ts';
@@ -314,6 +314,29 @@ describe('actions on containers', () => {
     expect(replica.get(failureKey)?.value).toMatchObject({ slot: '1', rollout: 'rollout1' });
   });
 
+  test('who is restarted serves nobody until it is back', async () => {
+    await carryOut(runWeb());
+    const [id = ''] = engine.containers.keys();
+    replica.observe(`c/${self}/${id}`, {});
+    observed.length = 0;
+    const restart = engine.restart.bind(engine);
+    engine.restart = async (...given) => {
+      observed.push('restarted');
+      await restart(...given);
+    };
+    await carryOut(action('restart', 'x', { containerId: id, graceMs: 0, restarts: 0 }));
+    const name = 'shop-web-1';
+    expect(observed).toEqual([
+      `restarts ${name} 0`,
+      `starting ${name} true`,
+      `barrier ${name}`,
+      'restarted',
+      `refresh ${name}`,
+      `starting ${name} false`,
+      `refresh ${name}`,
+    ]);
+  });
+
   test('a failing pre_stop hook does not keep a container', async () => {
     services = [aService({ image: 'nginx:1', pre_stop: [{ command: ['false'] }] })];
     await carryOut(runWeb());
@@ -391,13 +414,39 @@ describe('what is only written down', () => {
     expect(replica.get(failureKey)?.value).not.toHaveProperty('more');
   });
 
-  test('a verdict is never written over another', async () => {
+  describe('writeVerdict', () => {
     const given = { project: 'shop', service: 'web', rollout: 'r' };
     const good = { result: 'good', atMs: 1 } as const;
-    await carryOut(action('writeVerdict', 'v', { ...given, verdict: good }));
-    const later = { result: 'paused', atMs: 2 } as const;
-    await carryOut(action('writeVerdict', 'v', { ...given, verdict: later }));
-    expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+    const judge = (verdict: VerdictRecord): Promise<void> =>
+      carryOut(action('writeVerdict', 'v', { ...given, verdict }));
+
+    beforeEach(() => replica.observe('app/shop', {}));
+
+    test('asks the linked machines first, and leaves it to the next plan', async () => {
+      await judge(good);
+      expect(replica.askedCount).toBe(1);
+      expect(replica.get('verdict/shop/web/r')).toBeUndefined();
+      await judge(good);
+      expect(replica.askedCount).toBe(1);
+      expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+    });
+
+    test('asks again when the next plan came too late', async () => {
+      await judge(good);
+      nowMs += 5000;
+      await judge(good);
+      expect(replica.askedCount).toBe(2);
+      expect(replica.get('verdict/shop/web/r')).toBeUndefined();
+    });
+
+    test('a verdict is never written over another', async () => {
+      await judge(good);
+      await judge(good);
+      const later = { result: 'paused', atMs: 2 } as const;
+      await judge(later);
+      await judge(later);
+      expect(replica.get('verdict/shop/web/r')?.value).toEqual(good);
+    });
   });
 
   test('a completed run names its machine and time', async () => {

@@ -29,6 +29,16 @@ export class MemoryReplica {
     return { hlc: this.#hlc };
   }
 
+  /** How often the machines that are linked with this one were asked, and when they answer. */
+  askedCount = 0;
+  answers: Promise<void> = Promise.resolve();
+
+  async replicated(): Promise<number> {
+    this.askedCount += 1;
+    await this.answers;
+    return 0;
+  }
+
   observe(key: string, value: unknown): void {
     const text = JSON.stringify(value);
     const before = this.#entries.get(key);

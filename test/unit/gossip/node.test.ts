@@ -147,6 +147,26 @@ describe('durability', () => {
     expect(counts).toEqual([0, 2, 0]);
   });
 
+  test('all linked machines can be asked; one that hangs is not waited for longer than asked', () => {
+    const cluster = formed(3);
+    const [a, b] = pair(cluster);
+    const { hlc = 0 } = a.node?.write('app/x', encodeJson({})) ?? {};
+    const counts: number[] = [];
+    const ask = (): void => {
+      const question = { key: 'app/x', hlc, count: 'linked', timeoutMs: 1000 } as const;
+      a.node?.askStored(question, (count) => counts.push(count));
+    };
+    ask();
+    cluster.world.runUntil(cluster.world.nowMs + 100);
+    expect(counts).toEqual([2]);
+    b.pause(5000);
+    ask();
+    cluster.world.runUntil(cluster.world.nowMs + 900);
+    expect(counts).toEqual([2]);
+    cluster.world.runUntil(cluster.world.nowMs + 200);
+    expect(counts).toEqual([2, 1]);
+  });
+
   test('a question is answered when the record comes later, and by a link that comes later', () => {
     const cluster = formed(2);
     const [a, b] = pair(cluster);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { OperateRequest } from '../../../src/model/api.ts';
 import type { Service } from '../../../src/model/project.ts';
+import { type ContainerRecord, recordKey } from '../../../src/model/record.ts';
 import { acceptOperation, signalName } from '../../../src/plan/operate.ts';
 import { aProject, machineId, World } from '../../lib/builders.ts';
 import { FakeCluster } from '../../lib/fake-cluster.ts';
@@ -160,6 +161,81 @@ describe('restart', () => {
       least = Math.min(least, fake.running('web').filter(({ ready }) => ready).length);
     });
     expect(least).toBe(expected);
+  });
+
+  /** Settles, and looks at each step how many are ready. @returns the fewest */
+  function leastReady(fake: FakeCluster, onStep: () => void = () => undefined): number {
+    let least = Number.POSITIVE_INFINITY;
+    fake.settle(() => {
+      onStep();
+      least = Math.min(least, fake.running('web').filter(({ ready }) => ready).length);
+    });
+    return least;
+  }
+
+  const slotOf = (fake: FakeCluster, slot: string) =>
+    fake.containers().find((found) => found.service === 'web' && found.slot === slot);
+
+  function change(fake: FakeCluster, slot: string, facts: Partial<ContainerRecord>): void {
+    const found = slotOf(fake, slot);
+    if (found === undefined) throw new Error(`no slot ${slot}`);
+    const { id, machine, ...record } = found;
+    fake.world.write(recordKey.container(machine, id), machine, { ...record, ...facts });
+  }
+
+  const startsOf = (fake: FakeCluster) => fake.running('web').map(({ startedMs }) => startedMs);
+
+  test.each(['1', '2', '3'])(
+    'again, while slot %s is not back, takes no further one out',
+    (slot) => {
+      const fake = settled({ web: { deploy: { replicas: 3 } } });
+      order(fake, { act: 'restart' });
+      const orderedMs = fake.world.nowMs;
+      const isUnderWay = (): boolean => {
+        const found = slotOf(fake, slot);
+        return found?.ready === false && found.startedMs >= orderedMs;
+      };
+      for (let round = 0; round < 100 && !isUnderWay(); round += 1) fake.tick();
+      expect(isUnderWay()).toBe(true);
+      fake.world.nowMs += 1;
+      order(fake, { act: 'restart' });
+      const againMs = fake.world.nowMs;
+      expect(leastReady(fake)).toBe(2);
+      expect(startsOf(fake).every((startedMs) => startedMs >= againMs)).toBe(true);
+    },
+  );
+
+  test('begins with what serves nobody, and goes on when that is back', () => {
+    const fake = settled({ web: { restart: 'always', deploy: { replicas: 3 } } });
+    change(fake, '3', { health: 'unhealthy', ready: false });
+    order(fake, { act: 'restart' });
+    const orderedMs = fake.world.nowMs;
+    expect(leastReady(fake)).toBe(2);
+    expect(startsOf(fake).every((startedMs) => startedMs >= orderedMs)).toBe(true);
+    expect(Math.min(...startsOf(fake))).toBe(slotOf(fake, '3')?.startedMs);
+  });
+
+  test('goes one by one through what serves nobody', () => {
+    const fake = settled({ web: { restart: 'always', deploy: { replicas: 3 } } });
+    for (const slot of ['1', '2', '3']) change(fake, slot, { health: 'unhealthy', ready: false });
+    order(fake, { act: 'restart' });
+    fake.settle();
+    expect(new Set(startsOf(fake)).size).toBe(3);
+  });
+
+  test('does not wait for a later slot that has been given up', () => {
+    const fake = settled({ web: { restart: 'no', deploy: { replicas: 3 } } });
+    const break3 = (): void => {
+      if (slotOf(fake, '3')?.state !== 'running') return;
+      const atMs = fake.world.nowMs;
+      change(fake, '3', { state: 'exited', exitCode: 1, ready: false, finishedMs: atMs });
+    };
+    fake.settle(break3);
+    order(fake, { act: 'restart' });
+    const orderedMs = fake.world.nowMs;
+    expect(leastReady(fake, break3)).toBe(1);
+    expect(startsOf(fake)).toHaveLength(2);
+    expect(startsOf(fake).every((startedMs) => startedMs >= orderedMs)).toBe(true);
   });
 
   test('of one slot restarts no other', () => {
