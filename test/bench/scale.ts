@@ -3,7 +3,8 @@
  * one number of machines are measured one after the other in one cluster, in a thread of its own:
  * a thousand machines take minutes to start and some gigabytes of memory. CPU and memory
  * are those of the simulator with the protocol in it: an upper bound for the protocol.
- * `TSC_COMPOSE_BENCH_MACHINES=100,1000` measures these sizes only.
+ * `TSC_COMPOSE_BENCH_MACHINES=100,1000` measures these sizes only,
+ * `TSC_COMPOSE_BENCH_ONLY=idle|updates|partition` only rows of this kind.
  */
 import { measureStages } from '../sim/scale-thread.ts';
 import type { ScaleOrder, ScaleReport, ScaleStage } from '../sim/scale-worker.ts';
@@ -12,9 +13,9 @@ import { type Bench, type Figure, figure, median } from './figure.ts';
 export const bench: Bench = async (progress) => {
   const figures: Figure[] = [];
   const sizes = process.env['TSC_COMPOSE_BENCH_MACHINES']?.split(',').map(Number);
-  for (const { order, rows } of parts) {
+  for (const { order, rows } of parts.map(selected)) {
     const isWanted = order.what === 'cluster' && sizes?.includes(order.machineCount);
-    if (sizes !== undefined && isWanted !== true) continue;
+    if (rows.length === 0 || (sizes !== undefined && isWanted !== true)) continue;
     let startMs = performance.now();
     await measureStages(order, (stage, values) => {
       const row = rows[stage];
@@ -50,6 +51,16 @@ interface Row {
 interface Part {
   readonly order: ScaleOrder;
   readonly rows: readonly Row[];
+}
+
+/** Without the rows of other kinds, when one kind is asked for. */
+function selected({ order, rows }: Part): Part {
+  const only = process.env['TSC_COMPOSE_BENCH_ONLY'];
+  if (only === undefined) return { order, rows };
+  if (order.what !== 'cluster') return { order, rows: [] };
+  const isWanted = order.stages.map(({ what }) => what === only);
+  const stages = order.stages.filter((_, index) => isWanted[index]);
+  return { order: { ...order, stages }, rows: rows.filter((_, index) => isWanted[index]) };
 }
 
 /** A row of a cluster: how it is measured and shown, by the number of machines. */
@@ -130,6 +141,7 @@ const parts: readonly Part[] = [
     update('wan'),
     idle(0.05, 30_000),
     idle(0.2, 30_000),
-    healing(5),
   ),
+  // In a cluster of its own: without figures of memory its machines share what they hold.
+  cluster(1000, healing(5)),
 ];

@@ -43,8 +43,9 @@ export type ScaleReport = Readonly<Record<string, number>>;
 function* measure(order: ScaleOrder): Generator<ScaleReport> {
   switch (order.what) {
     case 'cluster': {
-      // CPU and memory are a machine's own here.
-      const cluster = booted(order, { sharesRecords: false });
+      // Where CPU and memory are measured, they are a machine's own.
+      const sharesRecords = order.stages.every(({ what }) => what !== 'idle');
+      const cluster = booted(order, { sharesRecords });
       for (const stage of order.stages) yield measureStage(cluster, stage);
       break;
     }
