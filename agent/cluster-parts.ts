@@ -68,8 +68,8 @@ const now = (): number => Date.now();
 /** 3 s: an engine that is up lists its containers in a fraction of that. */
 const observeMs = 3_000;
 /**
- * 50 ms, and up to a second where programs take long: containers start side by side, and each
- * program run costs the agent's thread 15 ms.
+ * 50 ms, and up to a second where nft takes long: containers start side by side, and each change
+ * costs processor time on every machine.
  */
 const firewallRest: LatestWinsOptions = { restMs: 50, longestRestMs: 1_000 };
 /** 50 ms: replicas turn healthy side by side, and each changes some files on every machine. */
@@ -83,6 +83,7 @@ export class ClusterParts {
   readonly credentials: RegistryCredentialsKeeper;
   readonly #components: ClusterPartsComponents;
   readonly #wireguard: WireguardDriver;
+  readonly #nftables: NftablesDriver;
   readonly #mesh: LatestWins<View>;
   readonly #drivers: readonly LatestWins<View>[];
   readonly #dns: DnsServer;
@@ -113,8 +114,10 @@ export class ClusterParts {
     const nftables = new NftablesDriver({
       bridge: bridgeDevice,
       wireguard: wgDevice,
+      runtimeDir: options.runDir,
       log: log.part('nftables'),
     });
+    this.#nftables = nftables;
     this.#dns = new DnsServer({ log: log.part('dns') });
     const caddy = new CaddyDriver({
       docker: new Docker({ socketPath: options.dockerSocket }),
@@ -323,6 +326,7 @@ export class ClusterParts {
   async stop(): Promise<void> {
     await this.resign();
     await Promise.all(this.#drivers.map((driver) => driver.stop()));
+    await this.#nftables.stop();
     await this.#wireguard.stop();
     this.#dns.stop();
   }

@@ -11,13 +11,17 @@ import { endSilentConnections, forgetRemovedBackends } from './conntrack.ts';
 import { iptablesRules } from './iptables-rules.ts';
 import { type KernelSettings, kernelSettings } from './kernel-settings.ts';
 import type { Log } from './log.ts';
+import { KeptNft, type NftLoader } from './nft-loader.ts';
 import { isProgramMissing, type RunCommand, runCommand, tryCommand } from './run-command.ts';
 
 export interface NftablesOptions {
   readonly bridge: string;
   readonly wireguard: string;
+  /** For the file that nft reads rulesets from. */
+  readonly runtimeDir: string;
   readonly log: Log;
   readonly run?: RunCommand;
+  readonly loader?: NftLoader;
   readonly kernel?: KernelSettings;
 }
 
@@ -29,6 +33,7 @@ const tables = [`inet ${firewallTable}`, `bridge ${firewallTable}`] as const;
 export class NftablesDriver {
   readonly #options: NftablesOptions;
   readonly #run: RunCommand;
+  readonly #loader: NftLoader;
   readonly #kernel: KernelSettings;
   #loaded: string | undefined;
   #checkedMs = Number.NEGATIVE_INFINITY;
@@ -40,7 +45,10 @@ export class NftablesDriver {
 
   constructor(options: NftablesOptions) {
     this.#options = options;
-    this.#run = options.run ?? tryCommand;
+    const { runtimeDir, log, run = tryCommand } = options;
+    this.#run = run;
+    this.#loader =
+      options.loader ?? new KeptNft({ table: `inet ${firewallTable}`, runtimeDir, run, log });
     this.#kernel = options.kernel ?? kernelSettings();
   }
 
@@ -54,7 +62,7 @@ export class NftablesDriver {
       if (isFresh && this.#loaded === ruleset) return;
       const isChanged = this.#loaded !== ruleset || !(await this.#hasTables());
       if (isChanged) {
-        await runCommand(this.#run, ['nft', '-f', '-'], { input: ruleset });
+        await this.#loader.load(ruleset);
         const before = this.#loaded;
         this.#loaded = ruleset;
         await endSilentConnections(before ?? '', ruleset, this.#run);
@@ -75,10 +83,16 @@ export class NftablesDriver {
     return loaded === undefined ? Promise.resolve() : this.set(loaded);
   }
 
+  /** Ends what was kept for the next change. Tables and rules stay: the machine stays in service. */
+  stop(): Promise<void> {
+    return this.#serial(() => this.#loader.end());
+  }
+
   /** Deletes the tables and the rules in the chains of others, also those of an earlier agent. */
   cleanUp(): Promise<void> {
     return this.#serial(async () => {
       this.#loaded = undefined;
+      await this.#loader.end();
       const text = tables.map((table) => `table ${table}\ndelete table ${table}\n`).join('');
       await runCommand(this.#run, ['nft', '-f', '-'], { input: text });
       await this.#eachIptablesRule(async (chain, rule) => {

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { TscError } from '../src/lib/errors.ts';
 
 /** 10 s: these programs take milliseconds; a kernel lock can hold them for a while. */
-const commandTimeoutMs = 10_000;
+export const commandTimeoutMs = 10_000;
 /** 4 MiB of output: a full ruleset of a large machine is far below. */
 const outputLimitBytes = 4 * 1024 * 1024;
 

@@ -63,8 +63,8 @@ services:
     deploy: { replicas: 2 }
 `;
 
-/** From now on a machine's firewall does not change while its /run/hold-nft is there. */
-async function holdFirewall(machine: Machine): Promise<void> {
+/** From now on an nft that starts on the machine waits while its /run/hold-nft is there. */
+async function makeHoldable(machine: Machine): Promise<void> {
   const path = await machine.execOk(['sh', '-c', 'command -v nft']);
   const original = await machine.readFile(path);
   const held = 'while [ -e /run/hold-nft ]; do sleep 0.1; done';
@@ -72,6 +72,13 @@ async function holdFirewall(machine: Machine): Promise<void> {
   await machine.writeFile('/srv/nft', text);
   await machine.execOk(['chmod', '755', '/srv/nft']);
   await machine.execOk(['mount', '--bind', '/srv/nft', path]);
+}
+
+/** Its firewall does not change until the file is removed; an nft that runs already is ended. */
+async function holdFirewall(machine: Machine): Promise<void> {
+  await machine.writeFile('/run/hold-nft', '');
+  const end = 'for f in /proc/[0-9]*; do [ "$(cat $f/comm)" = nft ] && kill -9 ${f#/proc/}; done';
+  await machine.exec(['sh', '-c', end]);
 }
 
 describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {
@@ -241,11 +248,11 @@ services:
     cluster.writeFile('m1', 'leaving/compose.yaml', published);
     expect(await cluster.tsc('m1', ['up'], { cwd: 'leaving' })).toSucceed();
     const slow = cluster.lab.machine('m3');
-    await holdFirewall(slow);
+    await makeHoldable(slow);
     // Well below the ten seconds for which a machine is waited for; a busy machine tries again.
     for (let attempt = 1; ; attempt++) {
       const before = await cluster.containers('leaving');
-      await slow.writeFile('/run/hold-nft', '');
+      await holdFirewall(slow);
       const heldMs = Date.now();
       const scaled = cluster.tsc('m1', ['scale', 'web=1'], { cwd: 'leaving' });
       await sleep(Math.max(0, heldMs + 3_000 - Date.now()));

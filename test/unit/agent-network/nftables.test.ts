@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { iptablesRules } from '../../../agent/iptables-rules.ts';
 import type { KernelSettings } from '../../../agent/kernel-settings.ts';
+import { type NftLoader, nftRunner } from '../../../agent/nft-loader.ts';
 import { NftablesDriver } from '../../../agent/nftables.ts';
 import type { CommandResult, RunCommand } from '../../../agent/run-command.ts';
 import { TscError } from '../../../src/lib/errors.ts';
@@ -55,14 +57,16 @@ class FakeMachine {
     },
   };
 
-  driver(): NftablesDriver {
+  driver(loader: NftLoader = nftRunner(this.run)): NftablesDriver {
     const { log } = aLog();
     const { run } = this;
     return new NftablesDriver({
       bridge: 'tsc-br',
       wireguard: 'tsc-wg',
+      runtimeDir: '/nonexistent',
       log,
       run,
+      loader,
       kernel: this.#kernel,
     });
   }
@@ -197,6 +201,27 @@ describe('the firewall driver', () => {
     machine.hasIptables = false;
     await machine.driver().set('one');
     expect(machine.hasTables).toBe(true);
+  });
+
+  test('ends the process that is kept for changes when it stops or cleans up, after the change', async () => {
+    const machine = new FakeMachine();
+    const order: string[] = [];
+    const driver = machine.driver({
+      load: async (ruleset) => {
+        await sleep(1);
+        order.push(ruleset);
+      },
+      end: async () => {
+        order.push('end');
+      },
+    });
+    await Promise.all([driver.set('one'), driver.stop()]);
+    expect(order).toEqual(['one', 'end']);
+    expect(machine.commands.filter((text) => text.includes('delete'))).toEqual([]);
+    await driver.set('two');
+    await driver.cleanUp();
+    expect(order).toEqual(['one', 'end', 'two', 'end']);
+    expect(machine.hasTables).toBe(false);
   });
 
   test('leaves neither tables nor rules behind', async () => {
