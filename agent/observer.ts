@@ -9,7 +9,8 @@
  *    engine is silent.
  * 3. A record of a container of ours that others bring back, as after a lost disk, is looked after.
  * 4. Of one container only one inspection runs at a time, and the last event is always followed by
- *    an inspection that began after it.
+ *    an inspection that began after it; only what a health event says of a container that runs is
+ *    taken from the event itself.
  */
 import type Docker from 'dockerode';
 import type { ClusterId } from '../src/model/ids.ts';
@@ -47,6 +48,9 @@ const unknownSpecMs = 1_000;
  */
 const quietActions =
   /^(create|exec_|top|attach|resize|copy|export|commit|archive-path|extract-to-dir|detach)/;
+
+/** What the engine says when a health check has changed its mind. */
+const healthActions = /^health_status: (healthy|unhealthy)$/;
 
 export interface ObserverComponents {
   readonly engine: Pick<Engine, 'inspect' | 'listOwn' | 'watch'>;
@@ -226,6 +230,7 @@ export class Observer {
   #onEvent(event: EngineEvent): void {
     if (quietActions.test(event.action)) return;
     if (event.labels[label.system] !== undefined) return;
+    if (this.#takeHealth(event)) return;
     this.#dirty.add(event.containerId);
     this.#debounce ??= setTimeout(() => {
       this.#debounce = undefined;
@@ -233,6 +238,25 @@ export class Observer {
       this.#dirty.clear();
       for (const id of ids) this.#refreshLater(id);
     }, debounceMs);
+  }
+
+  /**
+   * Nothing but its health has changed in a container that ran when it was seen last: no need to
+   * ask. Replicas turn healthy side by side, and each answer costs the engine and the agent more
+   * than all that it tells.
+   * @returns false when it has to be looked at
+   */
+  #takeHealth({ action, containerId: id }: EngineEvent): boolean {
+    const status = healthActions.exec(action)?.[1];
+    const tracked = this.#tracked.get(id);
+    const state = tracked?.found?.State;
+    if (status === undefined || tracked === undefined || state === undefined) return false;
+    // A look that is under way, or due, may have begun before this event or be owed to another one.
+    if (tracked.inspection !== undefined || this.#dirty.has(id)) return false;
+    if (!this.#isSynced || state.Status !== 'running' || state.Health === undefined) return false;
+    state.Health.Status = status;
+    this.#write(id, tracked);
+    return true;
   }
 
   /** As `refresh`, for callers that do not wait: a failure is tried again while the engine is up. */

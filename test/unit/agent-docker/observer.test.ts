@@ -198,6 +198,39 @@ test('events of health checks being run are not even looked at', async () => {
   expect(recordOf(container.id)?.state).toBe('running');
 });
 
+test('what a health event says of a container that runs is not asked for again', async () => {
+  const container = engine.add('shop-web-1', labels);
+  container.health = 'starting';
+  await synced();
+  const { inspectCount } = engine;
+  container.health = 'healthy';
+  engine.tell('health_status: healthy', container);
+  await vi.waitFor(() =>
+    expect(recordOf(container.id)).toMatchObject({ health: 'healthy', ready: true }),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  expect(engine.inspectCount).toBe(inspectCount);
+});
+
+test('a health event beside another one, or of what was not seen to run, brings a look', async () => {
+  const container = engine.add('shop-web-1', labels, 'created');
+  await synced();
+  const { inspectCount } = engine;
+  container.status = 'running';
+  container.health = 'healthy';
+  engine.tell('health_status: healthy', container);
+  await vi.waitFor(() =>
+    expect(recordOf(container.id)).toMatchObject({ state: 'running', health: 'healthy' }),
+  );
+  expect(engine.inspectCount).toBe(inspectCount + 1);
+  container.status = 'exited';
+  engine.tell('die', container);
+  engine.tell('health_status: unhealthy', container);
+  // Not from the event: it would say so of a container that seemed to run.
+  expect(recordOf(container.id)?.health).toBe('healthy');
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
+});
+
 test('an event during a look is followed by another look', async () => {
   const container = engine.add('shop-web-1', labels);
   await synced();
