@@ -28,6 +28,7 @@ export class FakeEngine implements EngineCalls {
   readonly containers = new Map<string, FakeContainer>();
   readonly volumes = new Map<string, Readonly<Record<string, string>>>();
   inspectCount = 0;
+  listCount = 0;
   /** Every call that changes something, in order: "start web-1". */
   readonly calls: string[] = [];
   /** Of every stop, in order. */
@@ -198,6 +199,7 @@ export class FakeEngine implements EngineCalls {
   }
 
   async listByLabels(labels: readonly string[]): Promise<readonly Docker.ContainerInfo[]> {
+    this.listCount++;
     await this.#step('list');
     return [...this.containers.values()]
       .filter(({ body }) =>
