@@ -35,6 +35,11 @@ const retryMs = 1_000;
 const rescanMs = 60_000;
 /** 8 inspections at once: enough to hide the latency, too few to load the engine. */
 const parallelCount = 8;
+/**
+ * 1 s: an event of before a look began is told by it, but may arrive after it. Older ones are not
+ * believed to be so: the clock may have been set.
+ */
+const lateEventMs = 1_000;
 /** 100 ms: a rule that asks to be asked "now" must not turn into a loop. */
 const leastRecheckMs = 100;
 /** What an engine tells of a container whose end it did not see. */
@@ -83,6 +88,8 @@ interface Tracked {
   warnedOfStartMs: number;
   /** What this agent wrote last, as JSON; undefined before it has written anything. */
   written: string | undefined;
+  /** When the last inspection began; 0 before the first, and after one that failed. */
+  lookedAtMs: number;
   /** An event came while an inspection ran. */
   isStale: boolean;
   inspection: Promise<void> | undefined;
@@ -206,9 +213,16 @@ export class Observer {
       tracked.isStale = true;
       return tracked.inspection;
     }
-    tracked.inspection = this.#inspect(id, tracked).finally(() => {
-      tracked.inspection = undefined;
-    });
+    tracked.inspection = this.#inspect(id, tracked)
+      .catch((error: unknown) => {
+        // Events may have relied on it.
+        tracked.lookedAtMs = 0;
+        if (this.#isSynced) this.#scanSoon(retryMs);
+        throw error;
+      })
+      .finally(() => {
+        tracked.inspection = undefined;
+      });
     return tracked.inspection;
   }
 
@@ -217,6 +231,7 @@ export class Observer {
       tracked.isStale = false;
       // Events that have come are told of by this look.
       this.#dirty.delete(id);
+      tracked.lookedAtMs = this.#components.now();
       const found = await this.#components.engine.inspect(id);
       if (found === undefined || !isRecorded(found.Config.Labels, this.#cluster)) {
         this.#forget(id);
@@ -230,7 +245,7 @@ export class Observer {
   #onEvent(event: EngineEvent): void {
     if (quietActions.test(event.action)) return;
     if (event.labels[label.system] !== undefined) return;
-    if (this.#takeHealth(event)) return;
+    if (this.#isTold(event) || this.#takeHealth(event)) return;
     this.#dirty.add(event.containerId);
     this.#debounce ??= setTimeout(() => {
       this.#debounce = undefined;
@@ -238,6 +253,12 @@ export class Observer {
       this.#dirty.clear();
       for (const id of ids) this.#refreshLater(id);
     }, debounceMs);
+  }
+
+  /** Whether a look began after this event: one that follows an action often overtakes its event. */
+  #isTold({ containerId, atMs }: EngineEvent): boolean {
+    const lookedAtMs = this.#tracked.get(containerId)?.lookedAtMs ?? 0;
+    return atMs !== undefined && atMs < lookedAtMs && lookedAtMs - atMs < lateEventMs;
   }
 
   /**
@@ -263,7 +284,6 @@ export class Observer {
   #refreshLater(id: string): void {
     this.refresh(id).catch((error: unknown) => {
       this.#log.debug('could not look at a container', { id, error });
-      if (this.#isSynced) this.#scanSoon(retryMs);
     });
   }
 
@@ -326,6 +346,7 @@ export class Observer {
       isProbing: false,
       warnedOfStartMs: 0,
       written: undefined,
+      lookedAtMs: 0,
       isStale: false,
       inspection: undefined,
     };

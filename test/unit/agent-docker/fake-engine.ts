@@ -75,8 +75,9 @@ export class FakeEngine implements EngineCalls {
   }
 
   /** Says to the observer that something has happened. */
-  tell(action: string, { id, body }: FakeContainer): void {
-    this.watcher?.onEvent({ action, containerId: id, labels: body.Labels });
+  tell(action: string, { id, body }: FakeContainer, atMs?: number): void {
+    const time = atMs === undefined ? {} : { atMs };
+    this.watcher?.onEvent({ action, containerId: id, labels: body.Labels, ...time });
   }
 
   async #step(call: string, subject = ''): Promise<void> {

@@ -231,6 +231,32 @@ test('a health event beside another one, or of what was not seen to run, brings 
   await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
 });
 
+test('an event of just before a look brings none, one of after it or of another time does', async () => {
+  const container = engine.add('shop-web-1', labels);
+  await synced();
+  const lookedMs = nowMs;
+  const { inspectCount } = engine;
+  container.status = 'exited';
+  engine.tell('die', container, lookedMs - 5);
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  expect(engine.inspectCount).toBe(inspectCount);
+  engine.tell('die', container, lookedMs + 5);
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
+  container.status = 'running';
+  engine.tell('start', container, lookedMs - 3_600_000);
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('running'));
+});
+
+test('a look that failed tells nothing of an event before it', async () => {
+  const container = engine.add('shop-web-1', labels);
+  await synced();
+  container.status = 'exited';
+  engine.failures.set('inspect', new Error('busy'));
+  await expect(observer.refresh(container.id)).rejects.toThrow('busy');
+  engine.tell('die', container, nowMs - 5);
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
+});
+
 test('an event during a look is followed by another look', async () => {
   const container = engine.add('shop-web-1', labels);
   await synced();
