@@ -85,7 +85,7 @@ export class CaddyDriver {
   readonly #upstreamFiles: UpstreamFiles;
   #wanted: CaddyConfig | null = null;
   #upstreams: ReadonlyMap<string, string> = new Map();
-  #withoutOwn: CaddyConfig | null = null;
+  #withoutOwn: () => CaddyConfig | null = () => null;
   /** Text of the configuration in force; undefined while that is not known. */
   #loaded: string | null | undefined;
   #checkedMs = Number.NEGATIVE_INFINITY;
@@ -105,13 +105,13 @@ export class CaddyDriver {
   /**
    * Makes Caddy serve this, or removes it for null. Resolved after one try, good or not.
    * @param upstreams texts of the files that the configuration names
-   * @param withoutOwn what is served when Caddy refuses a service's own Caddyfile, so that one
+   * @param withoutOwn gives what is served when Caddy refuses a service's own Caddyfile, so that one
    *   project's mistake is no other's trouble
    */
   set(
     config: CaddyConfig | null,
     upstreams: ReadonlyMap<string, string> = new Map(),
-    withoutOwn: CaddyConfig | null = null,
+    withoutOwn: () => CaddyConfig | null = () => null,
   ): Promise<void> {
     this.#isStopped = false;
     this.#wanted = config;
@@ -216,10 +216,11 @@ export class CaddyDriver {
 
   /** Loads the configuration; the one without own Caddyfiles when it is refused, and fails then. */
   async #load(config: CaddyConfig, found: unknown): Promise<void> {
-    const plain = this.#withoutOwn;
+    const withoutOwn = this.#withoutOwn;
     try {
       await loadConfig(this.#socketPath, config);
     } catch (error) {
+      const plain = withoutOwn();
       const text = JSON.stringify(plain);
       if (isRefused(error) && plain !== null && text !== JSON.stringify(config)) {
         if (!isDeepStrictEqual(found, JSON.parse(text))) await loadConfig(this.#socketPath, plain);

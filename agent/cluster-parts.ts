@@ -157,9 +157,7 @@ export class ClusterParts {
         'caddy',
         (view) => {
           const open = withSilent(view, refused);
-          return caddy.set(
-            renderIngress(open, view.self),
-            renderUpstreams(open, view.self),
+          return caddy.set(renderIngress(open, view.self), renderUpstreams(open, view.self), () =>
             renderIngress(open, view.self, true),
           );
         },

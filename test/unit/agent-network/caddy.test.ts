@@ -283,10 +283,11 @@ test('one service’s own Caddyfile that is refused costs the others nothing, an
   const machine = aMachine();
   const driver = machine.driver();
   machine.refused = 'bad';
-  await driver.set(config('bad'), new Map(), config('good'));
+  await driver.set(config('bad'), new Map(), () => config('good'));
   expect(machine.loaded).toEqual(config('good'));
   expect(driver.status()).toMatchObject({ isApplied: false, error: { code: 'E_CADDY_REFUSED' } });
-  await driver.set(config('fine'), new Map(), config('good'));
+  const notAsked = () => expect.fail('what is taken needs nothing in its place');
+  await driver.set(config('fine'), new Map(), notAsked);
   expect(machine.loaded).toEqual(config('fine'));
   expect(driver.status()).toMatchObject({ isApplied: true, error: undefined });
   await driver.stop();
