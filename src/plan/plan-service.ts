@@ -253,22 +253,25 @@ function replace(
   const { view, service, steps } = input;
   const place = { project: service.project, service: service.name, slot };
   const serving = old.filter((copy) => copy.ready && !copy.draining).sort(compareCopies);
-  // Several changes that came quickly may have left one each; the slot needs only one.
-  for (const copy of isOutdated(view) ? [] : serving.slice(1)) {
-    retireStep(steps, service, copy, 'is a second copy of the slot');
+  const isServed = serving.length > 0;
+  // Several changes that came quickly may have left one each, and what broke beside it; the slot
+  // needs only one. The others go whatever the change itself waits for: its hook may take minutes,
+  // or fail, and a change that stops the old one first promises that no two run.
+  if (isServed && !isOutdated(view)) {
+    for (const copy of serving.slice(1)) {
+      retireStep(steps, service, copy, 'is a second copy of the slot');
+    }
+    for (const copy of old) {
+      if (!copy.ready && !copy.draining) retireStep(steps, service, copy, 'never became ready');
+    }
   }
   const wait = startWait(input, slot);
   if (wait !== undefined) {
     steps.wait(place, wait);
     return;
   }
-  const isServed = serving.length > 0;
   // What serves nobody costs nothing to replace, so it needs no turn: it may be what is broken.
   if (isServed) {
-    // What an earlier change left behind broken goes first.
-    for (const copy of old) {
-      if (!copy.ready && !copy.draining) retireStep(steps, service, copy, 'never became ready');
-    }
     const failure = stoppingFailure(input);
     if (failure !== undefined) {
       steps.wait(place, `the update has stopped: ${failure.why}`);

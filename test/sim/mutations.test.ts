@@ -26,7 +26,7 @@ const known: readonly Known[] = [
   },
   {
     mutation: 'noBootGuard',
-    seeds: [123, 127, 136, 145],
+    seeds: [18, 27, 43, 44, 48, 51],
     minutes: 2,
     word: /carries out an old change/,
   },

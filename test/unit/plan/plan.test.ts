@@ -420,6 +420,20 @@ describe('replacing', () => {
     expect(actions(world)).toEqual(['stop broken', 'run app/web/1']);
   });
 
+  test('a never-ready one goes while the hook of the update runs, and nothing else changes', () => {
+    const hook = { 'x-pre_deploy': { command: ['migrate'] } };
+    const world = update({ deploy: { update_config: { order: 'stop-first' } }, ...hook });
+    world.container('a', 'broken', { hash: 'x', ready: false, name: 'x' });
+    expect(actions(world)).toEqual(['runHook app/web', 'stop broken']);
+    world.guards = ['stale'];
+    expect(actions(world)).toEqual([]);
+  });
+
+  test('while a hook runs, one that is not ready stays where nothing else serves', () => {
+    const world = update({ 'x-pre_deploy': { command: ['migrate'] } }, { ready: false });
+    expect(actions(world)).toEqual(['runHook app/web']);
+  });
+
   test('the delay of the update is kept between two slots', () => {
     const spec: Service = { deploy: { replicas: 2, update_config: { delay: '10s' } } };
     const world = new World('a');
