@@ -75,12 +75,17 @@ export interface CaddyStatus {
   readonly error: TscError | undefined;
 }
 
+interface CaddyFound {
+  readonly isSame: boolean;
+  readonly found: unknown;
+}
+
 export class CaddyDriver {
   readonly #options: CaddyOptions;
   readonly #upstreamFiles: UpstreamFiles;
   #wanted: CaddyConfig | null = null;
   #upstreams: ReadonlyMap<string, string> = new Map();
-  #withoutOwn: CaddyConfig | null = null;
+  #withoutOwn: () => CaddyConfig | null = () => null;
   /** Text of the configuration in force; undefined while that is not known. */
   #loaded: string | null | undefined;
   #checkedMs = Number.NEGATIVE_INFINITY;
@@ -100,13 +105,13 @@ export class CaddyDriver {
   /**
    * Makes Caddy serve this, or removes it for null. Resolved after one try, good or not.
    * @param upstreams texts of the files that the configuration names
-   * @param withoutOwn what is served when Caddy refuses a service's own Caddyfile, so that one
+   * @param withoutOwn gives what is served when Caddy refuses a service's own Caddyfile, so that one
    *   project's mistake is no other's trouble
    */
   set(
     config: CaddyConfig | null,
     upstreams: ReadonlyMap<string, string> = new Map(),
-    withoutOwn: CaddyConfig | null = null,
+    withoutOwn: () => CaddyConfig | null = () => null,
   ): Promise<void> {
     this.#isStopped = false;
     this.#wanted = config;
@@ -179,26 +184,45 @@ export class CaddyDriver {
     const text = JSON.stringify(config);
     const isFresh = performance.now() - this.#checkedMs < trustMs;
     if (this.#loaded === text && isFresh) return;
-    const isSame = await this.#ensureContainer(config);
-    this.#checkedMs = performance.now();
-    if (isSame && this.#loaded === text) return;
-    const found = await readConfig(this.#socketPath);
-    // What comes over the wire has no `undefined` and no order of keys.
-    if (!isDeepStrictEqual(found, JSON.parse(text))) await this.#load(config, found);
+    if (this.#loaded === text || !(await this.#replaceLoaded(config))) {
+      const { isSame, found } = await this.#ensureContainer(config);
+      this.#checkedMs = performance.now();
+      if (isSame && this.#loaded === text) return;
+      // What comes over the wire has no `undefined` and no order of keys.
+      if (!isDeepStrictEqual(found, JSON.parse(text))) await this.#load(config, found);
+    }
     await this.#writeFile(config);
     this.#loaded = text;
     await this.#upstreamFiles.removeOthers(upstreams);
   }
 
+  /**
+   * Loads the configuration in place of the one that this driver loaded before: a Caddy that takes
+   * it need not be asked whether it runs, and with what.
+   * @returns false when nothing was loaded before, or Caddy does not answer any more
+   * @throws TscError E_CADDY_REFUSED
+   */
+  async #replaceLoaded(config: CaddyConfig): Promise<boolean> {
+    if (typeof this.#loaded !== 'string') return false;
+    try {
+      await this.#load(config, JSON.parse(this.#loaded));
+    } catch (error) {
+      if (isRefused(error)) throw error;
+      return false;
+    }
+    this.#checkedMs = performance.now();
+    return true;
+  }
+
   /** Loads the configuration; the one without own Caddyfiles when it is refused, and fails then. */
   async #load(config: CaddyConfig, found: unknown): Promise<void> {
-    const plain = this.#withoutOwn;
+    const withoutOwn = this.#withoutOwn;
     try {
       await loadConfig(this.#socketPath, config);
     } catch (error) {
-      const isRefused = error instanceof TscError && error.code === 'E_CADDY_REFUSED';
+      const plain = withoutOwn();
       const text = JSON.stringify(plain);
-      if (isRefused && plain !== null && text !== JSON.stringify(config)) {
+      if (isRefused(error) && plain !== null && text !== JSON.stringify(config)) {
         if (!isDeepStrictEqual(found, JSON.parse(text))) await loadConfig(this.#socketPath, plain);
       }
       throw error;
@@ -207,15 +231,14 @@ export class CaddyDriver {
 
   /**
    * Makes sure that Caddy runs and answers.
-   * @returns true when it had been running all the time
+   * @returns whether it had been running all the time, and the configuration that it has
    */
-  async #ensureContainer(config: CaddyConfig): Promise<boolean> {
+  async #ensureContainer(config: CaddyConfig): Promise<CaddyFound> {
     const { docker } = this.#options;
     const body = this.#containerBody();
     const found = await this.#inspect();
     if (found?.State.Running === true && hasLabel(found, label.hash, body)) {
-      await this.#waitForSocket();
-      return true;
+      return { isSame: true, found: await this.#waitForSocket() };
     }
     await this.#ensureImage();
     if (found !== undefined) await docker.getContainer(caddyContainer).remove({ force: true });
@@ -227,16 +250,15 @@ export class CaddyDriver {
     await this.#writeFile({ admin: config['admin'] ?? null });
     await docker.createContainer(body);
     await docker.getContainer(caddyContainer).start();
-    await this.#waitForSocket();
-    return false;
+    return { isSame: false, found: await this.#waitForSocket() };
   }
 
-  async #waitForSocket(): Promise<void> {
+  /** Waits until Caddy answers, and gives the configuration that it has. */
+  async #waitForSocket(): Promise<unknown> {
     const deadlineMs = performance.now() + startTimeoutMs;
     for (;;) {
       try {
-        await readConfig(this.#socketPath);
-        return;
+        return await readConfig(this.#socketPath);
       } catch (error) {
         if (performance.now() < deadlineMs) {
           await sleep(startPollMs);
@@ -323,6 +345,10 @@ export class CaddyDriver {
 
 function hasLabel(found: CaddyContainerInfo, name: string, body: CaddyContainerBody): boolean {
   return found.Config.Labels?.[name] === body.Labels[name];
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof TscError && error.code === 'E_CADDY_REFUSED';
 }
 
 function isNotFound(error: unknown): boolean {

@@ -157,9 +157,7 @@ export class ClusterParts {
         'caddy',
         (view) => {
           const open = withSilent(view, refused);
-          return caddy.set(
-            renderIngress(open, view.self),
-            renderUpstreams(open, view.self),
+          return caddy.set(renderIngress(open, view.self), renderUpstreams(open, view.self), () =>
             renderIngress(open, view.self, true),
           );
         },
@@ -269,7 +267,7 @@ export class ClusterParts {
       log: log.part('evaluate'),
     });
     this.#executor.onDone(() => {
-      this.#facts.refreshVolumes();
+      this.#facts.actionEnded();
       this.#collectCopies();
       markDirty();
     });
@@ -383,7 +381,9 @@ export class ClusterParts {
   }
 
   #own(): MachineView | undefined {
-    return this.view().machines.get(this.#components.replica.self);
+    const { self } = this.#components.replica;
+    // Asked for by every container that starts: a view costs more than the rest of its files.
+    return this.#evaluator.view().machines.get(self) ?? this.view().machines.get(self);
   }
 
   async #setMesh(view: View): Promise<void> {

@@ -24,6 +24,7 @@ import { isNameTaken } from './engine-errors.ts';
 import { digestFor, type LocalImage, type RegistryAuth } from './engine-image.ts';
 import type { NetworkOutcome, NetworkSpec } from './engine-network.ts';
 import type { ContainerFiles, ContainerKey } from './files.ts';
+import { Gathered } from './gathered.ts';
 import type { Log } from './log.ts';
 import { Recent } from './recent.ts';
 
@@ -31,6 +32,8 @@ import { Recent } from './recent.ts';
 export class SharedAnswers {
   readonly networks = new Recent<NetworkOutcome>();
   readonly images = new Recent<LocalImage>();
+  /** Containers of a service, for those that begin in one turn. */
+  readonly containers = new Gathered<readonly Docker.ContainerInfo[]>();
 }
 
 export interface ContainerStartComponents {
@@ -69,8 +72,7 @@ export async function startContainer(
 ): Promise<string> {
   const { engine } = components;
   const { service, slot, machine } = order;
-  const { cluster } = order;
-  const ofSlot = newestFirst(await engine.listByLabels(slotLabels(cluster, service, slot)));
+  const ofSlot = newestFirst(await containersOfSlot(components, order));
   const existing = findExisting(ofSlot, service);
   if (existing !== undefined) {
     await engine.start(existing.Id);
@@ -200,13 +202,20 @@ function findExisting(
   );
 }
 
-function slotLabels(cluster: ClusterId, service: ServiceView, slot: Slot): readonly string[] {
-  return [
+/** As the engine has them now; replicas that start side by side are asked for together. */
+async function containersOfSlot(
+  { engine, shared }: ContainerStartComponents,
+  { cluster, service, slot }: ContainerOrder,
+): Promise<readonly Docker.ContainerInfo[]> {
+  const ofService = [
     `${label.cluster}=${cluster}`,
     `${label.project}=${service.project}`,
     `${label.service}=${service.name}`,
-    `${label.slot}=${slot}`,
   ];
+  const found = await shared.containers.get(JSON.stringify(ofService), (isShared) =>
+    engine.listByLabels(isShared ? ofService : [...ofService, `${label.slot}=${slot}`]),
+  );
+  return found.filter(({ Labels }) => Labels[label.slot] === slot);
 }
 
 function sayGaps(service: ServiceView, apiVersion: string, log: Log): void {

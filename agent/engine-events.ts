@@ -21,6 +21,8 @@ export interface EngineEvent {
   readonly action: string;
   readonly containerId: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** When it happened, by this machine's clock; undefined when the engine does not say. */
+  readonly atMs?: number;
 }
 
 export interface EngineWatcher {
@@ -130,7 +132,9 @@ export function eventOf(line: object): EngineEvent | undefined {
     typeof attributes === 'object' && attributes !== null
       ? Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, String(value)]))
       : {};
-  return { action, containerId: id, labels };
+  const atNs: unknown = Reflect.get(line, 'timeNano');
+  const isTimed = typeof atNs === 'number' && atNs > 0;
+  return { action, containerId: id, labels, ...(isTimed ? { atMs: atNs / 1_000_000 } : {}) };
 }
 
 function wait(ms: number, signal: AbortSignal): Promise<void> {

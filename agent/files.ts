@@ -45,9 +45,7 @@ export class ContainerFiles {
   ): Promise<WrittenFiles> {
     const folder = join(this.#root, folderName(key));
     const draft = `${folder}.draft`;
-    await rm(draft, { recursive: true, force: true });
-    // Only root may list the folder; the single files are bound into containers by the engine.
-    await mkdir(draft, { recursive: true, mode: 0o700 });
+    await this.#makeEmpty(draft);
     for (const file of files) {
       const path = join(draft, file.name);
       await writeFile(path, Buffer.from(file.content, 'base64'), { mode: 0o400 });
@@ -56,19 +54,31 @@ export class ContainerFiles {
       await chmod(path, file.mode);
     }
     if (resolvConf !== undefined) await writeResolvConf(draft, resolvConf);
-    await rm(folder, { recursive: true, force: true });
-    await rename(draft, folder);
+    await replaceFolder(draft, folder);
     return {
       resolvConfPath: resolvConf === undefined ? undefined : join(folder, resolvConfName),
       files: files.map(({ name, target }) => ({ hostPath: join(folder, name), target })),
     };
   }
 
+  /** An empty folder there; mostly nothing is in its place, and that costs one call. */
+  async #makeEmpty(folder: string): Promise<void> {
+    // Only root may list the folder; the single files are bound into containers by the engine.
+    const mode = 0o700;
+    try {
+      await mkdir(folder, { mode });
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST', 'ENOENT')) throw error;
+      await rm(folder, { recursive: true, force: true });
+      await mkdir(folder, { recursive: true, mode });
+    }
+  }
+
   /** Removes every folder that belongs to none of these containers. */
   async collect(inUse: readonly ContainerKey[]): Promise<void> {
     const keep = new Set(inUse.map(folderName));
     const found = await readdir(this.#root).catch((error: unknown) => {
-      if (error instanceof Error && Reflect.get(error, 'code') === 'ENOENT') return [];
+      if (hasCode(error, 'ENOENT')) return [];
       throw error;
     });
     for (const name of found) {
@@ -99,6 +109,21 @@ function folderName(key: ContainerKey): string {
   const parts = JSON.stringify([project, service, slot, hash, rollout]);
   const digest = createHash('sha256').update(parts).digest('hex').slice(0, 16);
   return `${project}-${service}-${digest}`;
+}
+
+/** Puts a folder in the place of another, or where none is. */
+async function replaceFolder(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    await rm(to, { recursive: true, force: true });
+    await rename(from, to);
+  }
+}
+
+function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return error instanceof Error && codes.includes(String(Reflect.get(error, 'code')));
 }
 
 async function writeResolvConf(folder: string, text: string): Promise<void> {

@@ -9,7 +9,7 @@ import { type ServingSince, servingSince } from '../src/plan/serving-since.ts';
 import { type LocalState, subject } from '../src/plan/steps.ts';
 import type { Log } from './log.ts';
 
-/** 200 ms between looks at the volumes: every action that ends asks for one. */
+/** 200 ms between looks at the volumes: while some are to go, every action that ends asks for one. */
 const restMs = 200;
 
 /** The kernel counts in hundredths of a second for user space, on every architecture. */
@@ -98,15 +98,23 @@ export class LocalFacts {
     const key = wanted.filter((text) => text.includes(' ')).join(';');
     if (key !== this.#lookedFor) {
       this.#lookedFor = key;
-      this.refreshVolumes();
+      this.#refreshVolumes();
     }
+  }
+
+  /**
+   * An action has ended: it may have made or removed a volume. Only a tombstone that names volumes
+   * is planned by them, and its first sight brings a look of its own.
+   */
+  actionEnded(): void {
+    if (this.#lookedFor !== '') this.#refreshVolumes();
   }
 
   /**
    * Looks at the volumes, now or a moment after the last look; `onChange` when they are others than
    * before.
    */
-  refreshVolumes(): void {
+  #refreshVolumes(): void {
     this.#isReadAgain = this.#isReading;
     if (this.#isReading) return;
     this.#isReading = true;
@@ -119,14 +127,14 @@ export class LocalFacts {
         if (!isSame) this.#components.onChange();
       })
       .catch((error: unknown) => {
-        // Asked again with the next tombstone or the next finished action.
+        // Asked again with the next view.
         this.#lookedFor = '';
         this.#components.log.warn('cannot list volumes', { error });
       })
       .finally(() => {
         setTimeout(() => {
           this.#isReading = false;
-          if (this.#isReadAgain) this.refreshVolumes();
+          if (this.#isReadAgain) this.#refreshVolumes();
         }, restMs).unref();
       });
   }

@@ -9,7 +9,8 @@
  *    engine is silent.
  * 3. A record of a container of ours that others bring back, as after a lost disk, is looked after.
  * 4. Of one container only one inspection runs at a time, and the last event is always followed by
- *    an inspection that began after it.
+ *    an inspection that began after it; only what a health event says of a container that runs is
+ *    taken from the event itself.
  */
 import type Docker from 'dockerode';
 import type { ClusterId } from '../src/model/ids.ts';
@@ -34,6 +35,11 @@ const retryMs = 1_000;
 const rescanMs = 60_000;
 /** 8 inspections at once: enough to hide the latency, too few to load the engine. */
 const parallelCount = 8;
+/**
+ * 1 s: an event of before a look began is told by it, but may arrive after it. Older ones are not
+ * believed to be so: the clock may have been set.
+ */
+const lateEventMs = 1_000;
 /** 100 ms: a rule that asks to be asked "now" must not turn into a loop. */
 const leastRecheckMs = 100;
 /** What an engine tells of a container whose end it did not see. */
@@ -47,6 +53,9 @@ const unknownSpecMs = 1_000;
  */
 const quietActions =
   /^(create|exec_|top|attach|resize|copy|export|commit|archive-path|extract-to-dir|detach)/;
+
+/** What the engine says when a health check has changed its mind. */
+const healthActions = /^health_status: (healthy|unhealthy)$/;
 
 export interface ObserverComponents {
   readonly engine: Pick<Engine, 'inspect' | 'listOwn' | 'watch'>;
@@ -79,6 +88,8 @@ interface Tracked {
   warnedOfStartMs: number;
   /** What this agent wrote last, as JSON; undefined before it has written anything. */
   written: string | undefined;
+  /** When the last inspection began; 0 before the first, and after one that failed. */
+  lookedAtMs: number;
   /** An event came while an inspection ran. */
   isStale: boolean;
   inspection: Promise<void> | undefined;
@@ -202,9 +213,16 @@ export class Observer {
       tracked.isStale = true;
       return tracked.inspection;
     }
-    tracked.inspection = this.#inspect(id, tracked).finally(() => {
-      tracked.inspection = undefined;
-    });
+    tracked.inspection = this.#inspect(id, tracked)
+      .catch((error: unknown) => {
+        // Events may have relied on it.
+        tracked.lookedAtMs = 0;
+        if (this.#isSynced) this.#scanSoon(retryMs);
+        throw error;
+      })
+      .finally(() => {
+        tracked.inspection = undefined;
+      });
     return tracked.inspection;
   }
 
@@ -213,6 +231,7 @@ export class Observer {
       tracked.isStale = false;
       // Events that have come are told of by this look.
       this.#dirty.delete(id);
+      tracked.lookedAtMs = this.#components.now();
       const found = await this.#components.engine.inspect(id);
       if (found === undefined || !isRecorded(found.Config.Labels, this.#cluster)) {
         this.#forget(id);
@@ -226,6 +245,7 @@ export class Observer {
   #onEvent(event: EngineEvent): void {
     if (quietActions.test(event.action)) return;
     if (event.labels[label.system] !== undefined) return;
+    if (this.#isTold(event) || this.#takeHealth(event)) return;
     this.#dirty.add(event.containerId);
     this.#debounce ??= setTimeout(() => {
       this.#debounce = undefined;
@@ -235,11 +255,35 @@ export class Observer {
     }, debounceMs);
   }
 
+  /** Whether a look began after this event: one that follows an action often overtakes its event. */
+  #isTold({ containerId, atMs }: EngineEvent): boolean {
+    const lookedAtMs = this.#tracked.get(containerId)?.lookedAtMs ?? 0;
+    return atMs !== undefined && atMs < lookedAtMs && lookedAtMs - atMs < lateEventMs;
+  }
+
+  /**
+   * Nothing but its health has changed in a container that ran when it was seen last: no need to
+   * ask. Replicas turn healthy side by side, and each answer costs the engine and the agent more
+   * than all that it tells.
+   * @returns false when it has to be looked at
+   */
+  #takeHealth({ action, containerId: id }: EngineEvent): boolean {
+    const status = healthActions.exec(action)?.[1];
+    const tracked = this.#tracked.get(id);
+    const state = tracked?.found?.State;
+    if (status === undefined || tracked === undefined || state === undefined) return false;
+    // A look that is under way, or due, may have begun before this event or be owed to another one.
+    if (tracked.inspection !== undefined || this.#dirty.has(id)) return false;
+    if (!this.#isSynced || state.Status !== 'running' || state.Health === undefined) return false;
+    state.Health.Status = status;
+    this.#write(id, tracked);
+    return true;
+  }
+
   /** As `refresh`, for callers that do not wait: a failure is tried again while the engine is up. */
   #refreshLater(id: string): void {
     this.refresh(id).catch((error: unknown) => {
       this.#log.debug('could not look at a container', { id, error });
-      if (this.#isSynced) this.#scanSoon(retryMs);
     });
   }
 
@@ -302,6 +346,7 @@ export class Observer {
       isProbing: false,
       warnedOfStartMs: 0,
       written: undefined,
+      lookedAtMs: 0,
       isStale: false,
       inspection: undefined,
     };

@@ -57,7 +57,7 @@ interface NamedService {
 function addService(book: NameBook, view: View, named: NamedService): void {
   const { project, service, definition, endpoints } = named;
   const everywhere = (containers: readonly ContainerView[]) =>
-    containers.map((container) => endpointOf(view, container));
+    oneOfEachAddress(containers.map((container) => endpointOf(view, container)));
   const usable = everywhere(endpoints.usable);
   const ports = portsOf(definition);
 
@@ -68,9 +68,11 @@ function addService(book: NameBook, view: View, named: NamedService): void {
 
   for (const [network, aliases] of networkAliases(definition, endpoints)) {
     const key = networkKey(definition, project, network);
-    const here = endpoints.usable
-      .filter((container) => network in container.networks)
-      .map((container) => ({ ...endpointOf(view, container), networks: [key] }));
+    const here = oneOfEachAddress(
+      endpoints.usable
+        .filter((container) => network in container.networks)
+        .map((container) => ({ ...endpointOf(view, container), networks: [key] })),
+    );
     for (const alias of aliases) book.add(alias, 'usable', here, ports);
     book.add(`${service}.${network}`, 'usable', here, ports);
     if (key !== network) book.add(`${service}.${key}`, 'usable', here, ports);
@@ -180,15 +182,21 @@ function listReverse(view: View): Readonly<Record<string, DnsEndpoint>> {
   return found;
 }
 
+interface NamedEndpoints {
+  readonly endpoints: DnsEndpoint[];
+  readonly ports: readonly DnsPort[];
+}
+
 /**
  * Collects the names of one project. A name of usable endpoints is never widened by one of running
  * ones: a hostname equal to the service's name must not bring replicas into traffic that are not
  * ready.
  */
 class NameBook {
-  readonly #usable = new Map<string, { endpoints: DnsEndpoint[]; ports: readonly DnsPort[] }>();
-  readonly #running = new Map<string, { endpoints: DnsEndpoint[]; ports: readonly DnsPort[] }>();
+  readonly #usable = new Map<string, NamedEndpoints>();
+  readonly #running = new Map<string, NamedEndpoints>();
 
+  /** @param endpoints none twice with one address */
   add(
     name: string,
     kind: 'usable' | 'running',
@@ -197,22 +205,36 @@ class NameBook {
   ): void {
     const book = kind === 'usable' ? this.#usable : this.#running;
     const key = name.toLowerCase();
-    const entry = book.get(key) ?? { endpoints: [], ports };
-    book.set(key, entry);
-    for (const endpoint of endpoints) {
-      const at = entry.endpoints.findIndex((other) => other.ip === endpoint.ip);
-      const other = entry.endpoints[at];
-      if (other === undefined) {
-        entry.endpoints.push(endpoint);
-        continue;
-      }
-      const networks = [...new Set([...other.networks, ...endpoint.networks])].sort(compareText);
-      entry.endpoints[at] = { ...other, networks };
-    }
+    const entry = book.get(key);
+    if (entry === undefined) book.set(key, { endpoints: [...endpoints], ports });
+    else for (const endpoint of endpoints) addEndpoint(entry.endpoints, endpoint);
   }
 
+  /** In no order: names are asked for one by one. */
   finish(): Readonly<Record<string, DnsName>> {
-    const all = new Map<string, DnsName>([...this.#running, ...this.#usable]);
-    return Object.fromEntries([...all].sort(([a], [b]) => compareText(a, b)));
+    return Object.fromEntries([...this.#running, ...this.#usable]);
   }
+}
+
+/** Containers that share an address are one endpoint, in the networks of all of them. */
+function oneOfEachAddress(endpoints: readonly DnsEndpoint[]): readonly DnsEndpoint[] {
+  const found = new Map<string, DnsEndpoint>();
+  for (const endpoint of endpoints) {
+    const other = found.get(endpoint.ip);
+    found.set(endpoint.ip, other === undefined ? endpoint : inNetworksOfBoth(other, endpoint));
+  }
+  return found.size === endpoints.length ? endpoints : [...found.values()];
+}
+
+/** The same for one more. */
+function addEndpoint(endpoints: DnsEndpoint[], endpoint: DnsEndpoint): void {
+  const at = endpoints.findIndex((other) => other.ip === endpoint.ip);
+  const other = endpoints[at];
+  if (other === undefined) endpoints.push(endpoint);
+  else endpoints[at] = inNetworksOfBoth(other, endpoint);
+}
+
+function inNetworksOfBoth(one: DnsEndpoint, other: DnsEndpoint): DnsEndpoint {
+  const networks = [...new Set([...one.networks, ...other.networks])].sort(compareText);
+  return { ...one, networks };
 }

@@ -90,9 +90,10 @@ export class RolloutWatch {
     this.#taken.set(key, taken);
     for (const [slot, { by, atMs }] of taken) {
       const isBack = !isWanted(service, slot) || isServed(view, service, own, slot);
-      // What a fault keeps away is not the rollout's doing.
+      // What a fault keeps away is not the rollout's doing: its machine's, or that of its engine.
       const isAway = by.disturbedMs > atMs || !isInTraffic(view, by.machine);
-      if (isBack || isAway) taken.delete(slot);
+      const isUnable = view.machines.get(by.machine)?.isAble === false;
+      if (isBack || isAway || isUnable) taken.delete(slot);
     }
     taken.set(own.slot, { by: machine, atMs: this.#cluster.world.nowMs });
     if (taken.size <= policyOf(view, service).parallelism) return;

@@ -142,6 +142,20 @@ describe('run', () => {
     expect(engine.calls.slice(-1)).toEqual(['start shop-web-1']);
   });
 
+  test('replicas that start side by side are looked for together, each by its own slot', async () => {
+    await carryOut(runWeb('1'));
+    const listCount = engine.listCount;
+    const [first] = engine.containers.values();
+    if (first !== undefined) first.status = 'exited';
+    await carryOut(runWeb('1'), runWeb('2'), runWeb('3'));
+    expect(engine.listCount).toBe(listCount + 1);
+    expect([...engine.containers.values()].map(({ name, status }) => [name, status])).toEqual([
+      ['shop-web-1', 'running'],
+      ['shop-web-2', 'running'],
+      ['shop-web-3', 'running'],
+    ]);
+  });
+
   test('does nothing when the service has changed since it was planned', async () => {
     services = [aService({ image: 'nginx:2' }, { view: { hash: 'hash2' } })];
     await carryOut(runWeb());

@@ -28,6 +28,7 @@ export class FakeEngine implements EngineCalls {
   readonly containers = new Map<string, FakeContainer>();
   readonly volumes = new Map<string, Readonly<Record<string, string>>>();
   inspectCount = 0;
+  listCount = 0;
   /** Every call that changes something, in order: "start web-1". */
   readonly calls: string[] = [];
   /** Of every stop, in order. */
@@ -74,8 +75,9 @@ export class FakeEngine implements EngineCalls {
   }
 
   /** Says to the observer that something has happened. */
-  tell(action: string, { id, body }: FakeContainer): void {
-    this.watcher?.onEvent({ action, containerId: id, labels: body.Labels });
+  tell(action: string, { id, body }: FakeContainer, atMs?: number): void {
+    const time = atMs === undefined ? {} : { atMs };
+    this.watcher?.onEvent({ action, containerId: id, labels: body.Labels, ...time });
   }
 
   async #step(call: string, subject = ''): Promise<void> {
@@ -198,6 +200,7 @@ export class FakeEngine implements EngineCalls {
   }
 
   async listByLabels(labels: readonly string[]): Promise<readonly Docker.ContainerInfo[]> {
+    this.listCount++;
     await this.#step('list');
     return [...this.containers.values()]
       .filter(({ body }) =>

@@ -198,6 +198,65 @@ test('events of health checks being run are not even looked at', async () => {
   expect(recordOf(container.id)?.state).toBe('running');
 });
 
+test('what a health event says of a container that runs is not asked for again', async () => {
+  const container = engine.add('shop-web-1', labels);
+  container.health = 'starting';
+  await synced();
+  const { inspectCount } = engine;
+  container.health = 'healthy';
+  engine.tell('health_status: healthy', container);
+  await vi.waitFor(() =>
+    expect(recordOf(container.id)).toMatchObject({ health: 'healthy', ready: true }),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  expect(engine.inspectCount).toBe(inspectCount);
+});
+
+test('a health event beside another one, or of what was not seen to run, brings a look', async () => {
+  const container = engine.add('shop-web-1', labels, 'created');
+  await synced();
+  const { inspectCount } = engine;
+  container.status = 'running';
+  container.health = 'healthy';
+  engine.tell('health_status: healthy', container);
+  await vi.waitFor(() =>
+    expect(recordOf(container.id)).toMatchObject({ state: 'running', health: 'healthy' }),
+  );
+  expect(engine.inspectCount).toBe(inspectCount + 1);
+  container.status = 'exited';
+  engine.tell('die', container);
+  engine.tell('health_status: unhealthy', container);
+  // Not from the event: it would say so of a container that seemed to run.
+  expect(recordOf(container.id)?.health).toBe('healthy');
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
+});
+
+test('an event of just before a look brings none, one of after it or of another time does', async () => {
+  const container = engine.add('shop-web-1', labels);
+  await synced();
+  const lookedMs = nowMs;
+  const { inspectCount } = engine;
+  container.status = 'exited';
+  engine.tell('die', container, lookedMs - 5);
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  expect(engine.inspectCount).toBe(inspectCount);
+  engine.tell('die', container, lookedMs + 5);
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
+  container.status = 'running';
+  engine.tell('start', container, lookedMs - 3_600_000);
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('running'));
+});
+
+test('a look that failed tells nothing of an event before it', async () => {
+  const container = engine.add('shop-web-1', labels);
+  await synced();
+  container.status = 'exited';
+  engine.failures.set('inspect', new Error('busy'));
+  await expect(observer.refresh(container.id)).rejects.toThrow('busy');
+  engine.tell('die', container, nowMs - 5);
+  await vi.waitFor(() => expect(recordOf(container.id)?.state).toBe('exited'));
+});
+
 test('an event during a look is followed by another look', async () => {
   const container = engine.add('shop-web-1', labels);
   await synced();

@@ -15,6 +15,8 @@ const config = (name: string): CaddyConfig => ({ admin: { listen: 'unix' }, apps
 class FakeMachine {
   readonly folder = mkdtempSync(join(tmpdir(), 'tsc-caddy-'));
   readonly events: string[] = [];
+  /** Questions after the container and after the configuration. */
+  askedCount = 0;
   hasImage = true;
   refusal: string | undefined;
   /** Configurations that hold this text are refused. */
@@ -26,6 +28,7 @@ class FakeMachine {
   readonly engine: CaddyEngine = {
     getContainer: () => ({
       inspect: async () => {
+        this.askedCount += 1;
         if (this.container === undefined) throw notFound();
         const { body, running } = this.container;
         return { State: { Running: running }, Config: { Labels: body.Labels } };
@@ -76,6 +79,7 @@ class FakeMachine {
         return;
       }
       if (request.method === 'GET') {
+        this.askedCount += 1;
         response.end(JSON.stringify(this.loaded));
         return;
       }
@@ -137,6 +141,27 @@ describe('the ingress driver', () => {
     expect(machine.events).toEqual(['create', 'start', 'load', 'load']);
     expect(machine.loaded).toEqual(config('two'));
     expect(driver.status()).toEqual({ isWanted: true, isApplied: true, error: undefined });
+  });
+
+  test('asks a Caddy that it has loaded nothing before it loads the next one', async () => {
+    const machine = aMachine();
+    const driver = machine.driver();
+    await driver.set(config('one'));
+    machine.askedCount = 0;
+    await driver.set(config('two'));
+    expect(machine.askedCount).toBe(0);
+    expect(machine.loaded).toEqual(config('two'));
+  });
+
+  test('brings back at once a Caddy that does not take the next configuration', async () => {
+    const machine = aMachine();
+    const driver = machine.driver();
+    await driver.set(config('one'));
+    await machine.die();
+    await driver.set(config('two'));
+    expect(driver.status()).toEqual({ isWanted: true, isApplied: true, error: undefined });
+    expect(machine.container?.running).toBe(true);
+    expect(machine.loaded).toEqual(config('two'));
   });
 
   test('changes an address without a reload, and removes files that nothing reads', async () => {
@@ -258,10 +283,11 @@ test('one service’s own Caddyfile that is refused costs the others nothing, an
   const machine = aMachine();
   const driver = machine.driver();
   machine.refused = 'bad';
-  await driver.set(config('bad'), new Map(), config('good'));
+  await driver.set(config('bad'), new Map(), () => config('good'));
   expect(machine.loaded).toEqual(config('good'));
   expect(driver.status()).toMatchObject({ isApplied: false, error: { code: 'E_CADDY_REFUSED' } });
-  await driver.set(config('fine'), new Map(), config('good'));
+  const notAsked = () => expect.fail('what is taken needs nothing in its place');
+  await driver.set(config('fine'), new Map(), notAsked);
   expect(machine.loaded).toEqual(config('fine'));
   expect(driver.status()).toMatchObject({ isApplied: true, error: undefined });
   await driver.stop();

@@ -49,3 +49,22 @@ test('every port of the bridge gets its hairpin, and no other device', async () 
 test('a machine without the bridge has no ports', async () => {
   await expect(kernelSettings(root).setHairpin('tsc-br')).resolves.toBeUndefined();
 });
+
+test('a port that was found to be set is believed for ten seconds, unless it has gone meanwhile', async () => {
+  let nowMs = 0;
+  const kernel = kernelSettings(root, () => nowMs);
+  const file = put('sys/class/net/tsc-br/brif/veth1/hairpin_mode', '0\n');
+  await kernel.setHairpin('tsc-br');
+  writeFileSync(file, '0');
+  nowMs = 9_000;
+  await kernel.setHairpin('tsc-br');
+  expect(readFileSync(file, 'utf8')).toBe('0');
+  nowMs = 10_000;
+  await kernel.setHairpin('tsc-br');
+  expect(readFileSync(file, 'utf8')).toBe('1');
+  rmSync(dirname(file), { recursive: true });
+  await kernel.setHairpin('tsc-br');
+  put('sys/class/net/tsc-br/brif/veth1/hairpin_mode', '0\n');
+  await kernel.setHairpin('tsc-br');
+  expect(readFileSync(file, 'utf8')).toBe('1');
+});
