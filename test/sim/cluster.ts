@@ -18,6 +18,7 @@ import type { MachineId } from '../../src/model/ids.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
 import { planVersion } from '../../src/plan/limits.ts';
 import { recordsToTakeOver } from '../../src/view/take-over.ts';
+import { isAwake } from './calm.ts';
 import { SharedCodec } from './codec.ts';
 import { disagreements, Watch } from './invariants.ts';
 import { removalOf, SimMachine, type SimMachineComponents } from './machine.ts';
@@ -189,11 +190,21 @@ export class SimCluster {
       one.readBytesPerMs === Number.POSITIVE_INFINITY;
     const isQuick = network.latencyMs[1] < 100 && network.loss <= 0.05 && network.cutCount === 0;
     const sinceMs = Math.max(this.#calmSinceMs.get(clone) ?? 0, original?.disturbedMs ?? 0);
-    if (!isQuick || !isSound(clone) || !isSound(original)) {
+    if (!isQuick || !isSound(clone) || !isSound(original) || this.#isShutOut(clone)) {
       this.#calmSinceMs.set(clone, world.nowMs);
       return 0;
     }
     return world.nowMs - sinceMs;
+  }
+
+  /**
+   * All who could bring the two together know that their machine was removed, and let neither in: no
+   * record of theirs is taken any more, so there is nothing to correct.
+   */
+  #isShutOut({ machine }: SimMachine): boolean {
+    if (!this.removed.has(machine)) return false;
+    const awake = this.members().filter(isAwake);
+    return awake.every(({ node }) => node?.isMember(machine) === false);
   }
 
   #make(name: string, original?: SimMachine): SimMachine {
