@@ -63,7 +63,13 @@ export class Guards {
     const jumpMs = Math.abs(offsetMs - this.#offsetMs);
     this.#offsetMs = offsetMs;
     if (lagMs > staleAfterMs || jumpMs > clockJumpMs) this.#staleSinceMs = monotonicMs;
-    return lagMs > stallMs ? lagMs : 0;
+    if (lagMs <= stallMs) return 0;
+    if (!this.#hasCompared) {
+      // Who slept has waited for nobody: that time counts neither as alone nor as patience.
+      this.#startMs += lagMs;
+      this.#linkedMs += lagMs;
+    }
+    return lagMs;
   }
 
   /** The timer starts now: the time since the construction was no stall. */

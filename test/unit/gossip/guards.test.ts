@@ -57,6 +57,19 @@ describe('the boot guard', () => {
     expect(guards.active({ ...calm, monotonicMs: bootAloneMs })).toEqual([]);
   });
 
+  test('counts no time in which the process slept', () => {
+    const guards = new Guards(0, 0);
+    const alone = { ...calm, linkCount: 0, heardCount: 0 };
+    guards.tick(tickMs, tickMs);
+    const sleptMs = bootAloneMs + 5000;
+    const wokenMs = 2 * tickMs + sleptMs;
+    guards.tick(wokenMs, wokenMs);
+    expect(guards.active({ ...alone, monotonicMs: wokenMs })).toContain('booting');
+    const endMs = bootAloneMs + sleptMs;
+    expect(guards.active({ ...alone, monotonicMs: endMs - 1 })).toContain('booting');
+    expect(guards.active({ ...alone, monotonicMs: endMs })).not.toContain('booting');
+  });
+
   test('ends after ten seconds alone, and does not come back', () => {
     const guards = new Guards(0, 0);
     const alone = { ...calm, memberCount: 2, linkCount: 0 };
