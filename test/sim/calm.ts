@@ -34,6 +34,6 @@ export function isCalm(cluster: SimCluster, machine: SimMachine, sinceMs = settl
     isSound(cluster, machine) &&
     !removed.has(machine.machine) &&
     readsAtOnce(machine) &&
-    world.nowMs - machine.disturbedMs > sinceMs
+    world.nowMs - Math.max(machine.disturbedMs, machine.wakesAtMs) > sinceMs
   );
 }

@@ -222,6 +222,11 @@ export class SimMachine implements Runtime {
     for (const run of awaited) run();
   }
 
+  /** When it woke last, or will wake; what disturbs it while it sleeps does not end that. */
+  get wakesAtMs(): number {
+    return this.#wakesAtMs;
+  }
+
   get isAsleep(): boolean {
     return this.#components.world.nowMs < this.#wakesAtMs;
   }
