@@ -220,9 +220,9 @@ export class CaddyDriver {
     try {
       await loadConfig(this.#socketPath, config);
     } catch (error) {
-      const plain = withoutOwn();
+      const plain = isRefused(error) ? withoutOwn() : null;
       const text = JSON.stringify(plain);
-      if (isRefused(error) && plain !== null && text !== JSON.stringify(config)) {
+      if (plain !== null && text !== JSON.stringify(config)) {
         if (!isDeepStrictEqual(found, JSON.parse(text))) await loadConfig(this.#socketPath, plain);
       }
       throw error;

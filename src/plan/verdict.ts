@@ -2,8 +2,8 @@
  * The end of a rollout: good, paused, or rolled back. One machine judges, the first of the
  * reachable ones in rendezvous order, and writes it down once; everybody then reads the same. A
  * part of the cluster that may be the smaller one does not judge what the other part is carrying
- * out as well, so that two verdicts of one rollout never meet: it waits, and the update with it. Who was cut off
- * a moment ago and does not know it yet is found out before the verdict is written
+ * out as well, so that two verdicts of one rollout never meet: it waits, and the update with it.
+ * Who was cut off a moment ago and does not know it yet is found out before the verdict is written
  * (agent/witnesses.ts).
  *
  * What must never happen: a verdict is written over another; a rollout is taken back after `good`;

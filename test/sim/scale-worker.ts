@@ -1,7 +1,7 @@
 /**
  * A thread that measures rows of `npm run bench -- scale` or `losses`, and tells each as plain
  * numbers. The rows of one order are measured one after the other in one cluster: a thousand machines
- * take a quarter of an hour to start.
+ * take minutes to start.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SimCluster } from './cluster.ts';
