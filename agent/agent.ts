@@ -193,6 +193,7 @@ export class Agent {
         localCopies: (request, response, rest) => this.#copies.handle(request, response, rest),
         machineFacts: this.#machineFacts,
         applied: (records) => this.#cluster().applied(records, barrierAnswerMs),
+        arrived: (project) => this.#cluster().arrived(project),
         connectRpc,
         reportFault: (error) => this.#reportFault(error),
       },

@@ -5,6 +5,7 @@
  */
 import { TscError } from '../src/lib/errors.ts';
 import type {
+  ArrivedAnswer,
   ChangeAnswer,
   DefinitionAnswer,
   DownRequest,
@@ -85,6 +86,8 @@ export interface RouteComponents {
   readonly machineFacts: MachineQuestions;
   /** Whether DNS, firewall and ingress here act on the records; waits for them for a while. */
   readonly applied: (records: readonly RecordVersion[]) => Promise<boolean>;
+  /** Waits until every machine does for a project's containers; names those that do not say so. */
+  readonly arrived: (project: string) => Promise<readonly string[]>;
 }
 
 /** What this machine is asked about itself; agent/machine-facts.ts. */
@@ -191,6 +194,14 @@ export function jsonRoutes(components: RouteComponents): readonly Route[] {
       isForPeers: true,
       handle: async ({ body }): Promise<BarrierAnswer> => ({
         isApplied: await components.applied(readBarrier(body)),
+      }),
+    },
+    {
+      method: 'POST',
+      pattern: /^\/v1\/projects\/([^/]+)\/arrived$/,
+      isForPeers: false,
+      handle: async ({ parameters: [project = ''] }): Promise<ArrivedAnswer> => ({
+        missing: await components.arrived(projectName(project)),
       }),
     },
     {

@@ -1,8 +1,9 @@
 /**
- * Before something is ended that others may still send traffic to: every machine that can be reached is
- * asked to answer once its DNS, firewall and ingress act on the record that says so. No machine is
- * waited for longer than ten seconds, and one that does not answer is left out for a while, because a
- * rollout must go on beside a machine that is ill, or of an earlier version that knows no such question.
+ * Before something is ended that others may still send traffic to, and before a command says that all
+ * is ready: every machine that can be reached is asked to answer once its DNS, firewall and ingress act
+ * on the records that say so. No machine is waited for longer than ten seconds, and one that does not
+ * answer is left out for a while, because a rollout must go on beside a machine that is ill, or of an
+ * earlier version that knows no such question.
  */
 import { TscError } from '../src/lib/errors.ts';
 import type { MachineId } from '../src/model/ids.ts';
@@ -25,6 +26,14 @@ export const barrierPath = '/v1/barrier';
 /** What a machine answers. */
 export interface BarrierAnswer {
   readonly isApplied: boolean;
+}
+
+/** A machine that does not say that it acts on the records. */
+export interface MissingAnswer {
+  /** Its name. */
+  readonly machine: string;
+  /** Why there was no answer at all. */
+  readonly error?: unknown;
 }
 
 export interface BarrierComponents {
@@ -54,24 +63,32 @@ export class Barrier {
         const records = this.#gathered;
         this.#gathered = [];
         this.#round = undefined;
-        void this.#ask(records).then(resolve);
+        void this.everywhere(records).then((missing) => {
+          for (const one of missing) this.#warn(one);
+          resolve();
+        });
       }, gatherMs);
     });
     return this.#round;
   }
 
-  async #ask(records: readonly RecordVersion[]): Promise<void> {
+  /**
+   * Resolves when all machines act on the records, or have had their time. Never rejects.
+   * @returns those that were asked and do not say so
+   */
+  async everywhere(records: readonly RecordVersion[]): Promise<readonly MissingAnswer[]> {
     const { view, applied } = this.#components;
     const { self, machines } = view();
-    const others = [...machines.values()].filter(
-      ({ id, liveness }) => id !== self && liveness === 'reachable' && this.#isAsked(id),
+    const asked = [...machines.values()].filter(
+      ({ id, liveness }) => id === self || (liveness === 'reachable' && this.#isAsked(id)),
     );
-    await Promise.all([
-      applied(records, barrierMs).then((isApplied) => {
-        if (!isApplied) this.#warn('this machine');
+    const missing = await Promise.all(
+      asked.map(async ({ id, name }): Promise<readonly MissingAnswer[]> => {
+        if (id !== self) return this.#askPeer(id, name, records);
+        return (await applied(records, barrierMs)) ? [] : [{ machine: name }];
       }),
-      ...others.map(({ id, name }) => this.#askPeer(id, name, records)),
-    ]);
+    );
+    return missing.flat();
   }
 
   #isAsked(machine: MachineId): boolean {
@@ -79,24 +96,23 @@ export class Barrier {
   }
 
   async #askPeer(
-    machine: MachineId,
-    name: string,
+    id: MachineId,
+    machine: string,
     records: readonly RecordVersion[],
-  ): Promise<void> {
+  ): Promise<readonly MissingAnswer[]> {
     const { connectRpc, now } = this.#components;
     try {
-      const answer = await askPeerJson(connectRpc, machine, barrierPath, { records }, barrierMs);
-      if (!isApplied(answer)) this.#warn(name);
+      const answer = await askPeerJson(connectRpc, id, barrierPath, { records }, barrierMs);
+      return isApplied(answer) ? [] : [{ machine }];
     } catch (error) {
-      this.#leftOutUntilMs.set(machine, now() + leftOutMs);
-      this.#warn(name, error);
+      this.#leftOutUntilMs.set(id, now() + leftOutMs);
+      return [{ machine, error }];
     }
   }
 
-  #warn(machine: string, error?: unknown): void {
+  #warn(missing: MissingAnswer): void {
     this.#components.log.warn('goes on although a machine may still send traffic there', {
-      machine,
-      ...(error === undefined ? {} : { error }),
+      ...missing,
     });
   }
 }

@@ -68,12 +68,11 @@ const now = (): number => Date.now();
 /** 3 s: an engine that is up lists its containers in a fraction of that. */
 const observeMs = 3_000;
 /**
- * 50 ms, and up to a second where nft takes long: containers start side by side, and each change
- * costs processor time on every machine.
+ * 50 ms, and up to a second where nft or Caddy's files take long: replicas start and turn healthy
+ * side by side, and each change costs processor time on every machine. Where somebody waits until
+ * traffic is led otherwise, there is no rest.
  */
-const firewallRest: LatestWinsOptions = { restMs: 50, longestRestMs: 1_000 };
-/** 50 ms: replicas turn healthy side by side, and each changes some files on every machine. */
-const ingressRest: LatestWinsOptions = { restMs: 50 };
+const trafficRest: LatestWinsOptions = { restMs: 50, longestRestMs: 1_000 };
 /** 10 min: copies are kept for an hour at least, so more often finds nothing. */
 const collectCopiesMs = 600_000;
 
@@ -93,6 +92,7 @@ export class ClusterParts {
   readonly #evaluator: Evaluator;
   readonly #conflicts: ConflictWatch;
   readonly #applied: Applied;
+  readonly #barrier: Barrier;
   readonly #watchers = new Set<() => void>();
   #collectedMs = 0;
   #wasEngineUp = false;
@@ -148,7 +148,7 @@ export class ClusterParts {
     };
     this.#mesh = driver('wireguard', (view) => this.#setMesh(view));
     const traffic = [
-      driver('nftables', setFirewall, firewallRest),
+      driver('nftables', setFirewall, trafficRest),
       driver('dns', (view) => {
         const table = renderDns(withSilent(view, refused), view.self);
         if (table !== null) this.#dns.set(table);
@@ -161,12 +161,12 @@ export class ClusterParts {
             renderIngress(open, view.self, true),
           );
         },
-        ingressRest,
+        trafficRest,
       ),
     ];
     this.#drivers = [this.#mesh, ...traffic];
     this.#applied = new Applied({ replica, drivers: traffic });
-    const barrier = new Barrier({
+    this.#barrier = new Barrier({
       view: () => this.#evaluator.view(),
       connectRpc: components.connectRpc,
       applied: (records, timeoutMs) => this.#applied.wait(records, timeoutMs),
@@ -218,7 +218,7 @@ export class ClusterParts {
         registryAuth: (project, reference) => this.credentials.awaitAuth(project, reference),
         observer: this.#observer,
         replica,
-        barrier: (record) => barrier.pass(record),
+        barrier: (record) => this.#barrier.pass(record),
         view: () => this.#evaluator.view(),
         now,
         log,
@@ -368,6 +368,22 @@ export class ClusterParts {
   /** Waits until DNS, firewall and ingress here act on the records; false when that takes longer. */
   applied(records: readonly RecordVersion[], timeoutMs: number): Promise<boolean> {
     return this.#applied.wait(records, timeoutMs);
+  }
+
+  /**
+   * Waits until every machine in reach leads traffic to the project's containers as they are known
+   * here now; at most ten seconds.
+   * @returns names of the machines that do not say so
+   */
+  async arrived(project: string): Promise<readonly string[]> {
+    const { replica } = this.#components;
+    const records = this.view()
+      .containers.filter((container) => container.project === project)
+      .map(({ machine, id }) => replica.get(recordKey.container(machine, id)))
+      .filter((entry) => entry !== undefined)
+      .map(({ key, hlc }) => ({ key, hlc }));
+    const missing = await this.#barrier.everywhere(records);
+    return missing.map(({ machine }) => machine);
   }
 
   /** Calls back after every evaluation: a snapshot may have changed. */

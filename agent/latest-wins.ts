@@ -4,7 +4,6 @@
  * holding up a quick one (DNS), and bounds the work however fast the view changes. A run that
  * fails is reported once per message and tried again with back-off, because no new event may come.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from './log.ts';
 
 /** A failed apply is tried again after 0.5 s, doubling up to this. */
@@ -12,12 +11,12 @@ const retryLimitMs = 15_000;
 const retryFirstMs = 500;
 
 /**
- * A driver whose rests may grow rests for 3 times as long as its runs took lately: a machine on
- * which programs take long is not made busier by running more of them. A few runs come at once: the
- * first 300 ms of such debt are free.
+ * A driver whose rests may grow rests for 20 times as long as its runs took lately: a machine on
+ * which they take long is not made busier by more of them. A few come at once: the first 500 ms of
+ * such debt are free. A run is begun at once, too, when somebody waits for it.
  */
-const restFactor = 3;
-const freeDebtMs = 300;
+const restFactor = 20;
+const freeDebtMs = 500;
 
 /** How a driver wants its values. */
 export interface LatestWinsOptions {
@@ -38,6 +37,8 @@ export class LatestWins<T> {
   /** The last value whose run ended, and whether it ended well. */
   #ended = { count: 0, isApplied: true };
   #running: Promise<void> | undefined;
+  /** Ends the rest that is under way. */
+  #endRest: (() => void) | undefined;
   #retry: NodeJS.Timeout | undefined;
   readonly #restMs: number;
   readonly #longestRestMs: number;
@@ -73,7 +74,7 @@ export class LatestWins<T> {
   }
 
   /**
-   * Waits until what was set last, or something newer, has been tried.
+   * Waits until what was set last, or something newer, has been tried; no pause is kept before that.
    * @returns whether that went well
    */
   whenApplied(): Promise<boolean> {
@@ -82,6 +83,8 @@ export class LatestWins<T> {
     if (this.#stopped) return Promise.resolve(false);
     return new Promise((resolve) => {
       this.#waiting.push({ count, resolve });
+      this.#endRest?.();
+      this.#retryNow();
     });
   }
 
@@ -98,6 +101,7 @@ export class LatestWins<T> {
     this.#next = undefined;
     clearTimeout(this.#retry);
     this.#retry = undefined;
+    this.#endRest?.();
     await this.#running;
     this.#tried(this.#setCount, false);
   }
@@ -115,7 +119,7 @@ export class LatestWins<T> {
         if (this.#lastMessage !== undefined) this.#log.info('works again', { driver: this.#name });
         this.#lastMessage = undefined;
         this.#failures = 0;
-        if (restMs > 0) await sleep(restMs);
+        if (restMs > 0 && this.#waiting.length === 0) await this.#rest(restMs);
       } catch (error) {
         this.#report(error);
         this.#tried(count, false);
@@ -133,9 +137,22 @@ export class LatestWins<T> {
   #restAfter(startMs: number): number {
     const nowMs = performance.now();
     const paidMs = startMs - this.#debtAtMs;
-    this.#debtMs = Math.max(0, this.#debtMs - paidMs) + restFactor * (nowMs - startMs);
+    const debtMs = Math.max(0, this.#debtMs - paidMs) + restFactor * (nowMs - startMs);
+    // One run that took seconds is paid for by a few rests.
+    this.#debtMs = Math.min(debtMs, freeDebtMs + 3 * this.#longestRestMs);
     this.#debtAtMs = nowMs;
     return Math.min(Math.max(this.#restMs, this.#debtMs - freeDebtMs), this.#longestRestMs);
+  }
+
+  async #rest(restMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, restMs);
+      this.#endRest = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#endRest = undefined;
   }
 
   #report(error: unknown): void {
@@ -150,9 +167,13 @@ export class LatestWins<T> {
   #retryLater(): void {
     const delayMs = Math.min(retryLimitMs, retryFirstMs * 2 ** this.#failures);
     this.#failures += 1;
-    this.#retry = setTimeout(() => {
-      this.#retry = undefined;
-      if (this.#next !== undefined && !this.#stopped) this.#running = this.#run();
-    }, delayMs);
+    this.#retry = setTimeout(() => this.#retryNow(), delayMs);
+  }
+
+  #retryNow(): void {
+    if (this.#retry === undefined) return;
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    if (this.#next !== undefined && !this.#stopped) this.#running = this.#run();
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Follows a rollout until it is ready, has failed, or the user has seen enough. It only looks:
- * leaving it, by Ctrl-C or by a lost connection, changes nothing about the rollout. What counts as
- * ready is decided by src/plan/rollout-status.ts; here it is shown.
+ * Follows a rollout until it is ready and every machine leads traffic to it, has failed, or the user
+ * has seen enough. It only looks: leaving it, by Ctrl-C or by a lost connection, changes nothing about
+ * the rollout. What counts as ready is decided by src/plan/rollout-status.ts; here it is shown.
  */
 import { TscError } from '../lib/errors.ts';
 import type { Snapshot } from '../model/snapshot.ts';
@@ -91,12 +91,37 @@ export async function followRollout(cli: Cli, rollout: FollowedRollout): Promise
           view.note(isConnected ? 'the agent is back' : 'the agent went away; waiting for it'),
       },
     );
+    if (failure === undefined && status.state === 'ready') {
+      const signals = [cli.signal, ...(timeout === undefined ? [] : [timeout])];
+      await untilArrived(cli, rollout.project, { view, signal: AbortSignal.any(signals) });
+    }
   } finally {
     clearInterval(timer);
     view.end();
   }
   if (failure !== undefined) throw failure;
   return { snapshot, code: conclude(cli, rollout, { snapshot, status }) };
+}
+
+/**
+ * Waits until every machine answers for what is ready, so that whoever goes on from here finds it by
+ * every name and entrance. The rollout is ready in any case: what cannot be known is only said.
+ */
+async function untilArrived(
+  cli: Cli,
+  project: string,
+  { view, signal }: { readonly view: RolloutView; readonly signal: AbortSignal },
+): Promise<void> {
+  try {
+    const missing = await cli.client.arrived(project, signal);
+    if (missing.length > 0) {
+      view.note(`traffic may not be led to all of it yet on: ${missing.join(', ')}`);
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    const reason = error instanceof Error ? error.message : String(error);
+    view.note(`whether all machines lead traffic to it yet is not known: ${reason}`);
+  }
 }
 
 /** Whether the project has moved on to a later change than the one that is followed. */

@@ -6,6 +6,7 @@
 import type Dockerode from 'dockerode';
 import { TscError } from '../lib/errors.ts';
 import type {
+  ArrivedAnswer,
   ChangeAnswer,
   DefinitionAnswer,
   DownRequest,
@@ -109,6 +110,21 @@ export class AgentClient {
     } catch (error) {
       // An agent that does not know the question takes every command for one of its machine.
       if (error instanceof TscError && error.code === 'E_ROUTE_NOT_FOUND') return true;
+      throw error;
+    }
+  }
+
+  /**
+   * Waits until every machine leads traffic to what runs of the project now.
+   * @returns names of the machines that do not say so after ten seconds
+   */
+  async arrived(project: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const path = `/v1/projects/${encodeURIComponent(project)}/arrived`;
+    try {
+      return (await this.#post<ArrivedAnswer>(path, {}, signal)).missing;
+    } catch (error) {
+      // An agent of an earlier version: what is ready there is all that can be known.
+      if (error instanceof TscError && error.code === 'E_ROUTE_NOT_FOUND') return [];
       throw error;
     }
   }

@@ -243,6 +243,15 @@ export interface ChangeAnswer {
   readonly storedOnCount: number;
 }
 
+/**
+ * `POST /v1/projects/<name>/arrived`: comes when every machine in reach leads traffic to what runs of
+ * the project, or has had ten seconds.
+ */
+export interface ArrivedAnswer {
+  /** Names of the machines that do not say so. */
+  readonly missing: readonly string[];
+}
+
 export interface InfoAnswer {
   readonly agentVersion: string;
   readonly machine: MachineId | null;

@@ -192,6 +192,17 @@ test('a machine that cannot answer is named, and left out for a while', async ()
   expect(asked.sort()).toEqual(['b', 'c', 'd', 'self']);
 });
 
+test('whoever only waits is told who did not answer', async () => {
+  const { barrier } = aBarrier([
+    { machine: other('b'), answer: () => ({ isApplied: true }) },
+    { machine: other('c'), answer: undefined },
+    { machine: other('d'), answer: () => ({ isApplied: false }) },
+  ]);
+  const missing = await barrier.everywhere([record]);
+  expect(missing.map(({ machine }) => machine)).toEqual(['c', 'd']);
+  expect(log).toBe('');
+});
+
 test('a question that is none is refused', () => {
   for (const body of [null, {}, { records: 1 }, { records: [{ key: 1, hlc: 1 }] }]) {
     expect(() => readBarrier(body)).toThrow(expect.objectContaining({ code: 'E_REQUEST_INVALID' }));

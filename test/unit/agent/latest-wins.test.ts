@@ -152,3 +152,54 @@ test('whoever waits is told of a failure, and of the end', async () => {
   await runner.stop();
   expect(await runner.whenApplied()).toBe(false);
 });
+
+test('no rest is kept before what somebody waits for', async () => {
+  const applied: number[] = [];
+  const runner = new LatestWins<number>(
+    'test',
+    (value) => {
+      applied.push(value);
+    },
+    collectLog().log,
+    { restMs: 60_000 },
+  );
+  runner.set(1);
+  await expect.poll(() => applied).toEqual([1]);
+  runner.set(2);
+  // A minute's rest would be longer than this test may take.
+  expect(await runner.whenApplied()).toBe(true);
+  expect(applied).toEqual([1, 2]);
+  await runner.stop();
+});
+
+test('whoever waits for what failed is told by another try, not by the next in turn', async () => {
+  let runCount = 0;
+  const runner = new LatestWins<number>(
+    'test',
+    () => {
+      runCount += 1;
+      throw new Error('refused');
+    },
+    collectLog().log,
+  );
+  // By the seventh try the pauses between them would be 30 s in sum.
+  for (const value of [1, 2, 3, 4, 5, 6, 7]) {
+    runner.set(value);
+    expect(await runner.whenApplied()).toBe(false);
+  }
+  expect(runCount).toBe(7);
+  await runner.stop();
+});
+
+test('a stop does not wait for the end of a rest', async () => {
+  const applied: number[] = [];
+  const runner = new LatestWins<number>(
+    'test',
+    (value) => void applied.push(value),
+    collectLog().log,
+    { restMs: 60_000 },
+  );
+  runner.set(1);
+  await expect.poll(() => applied).toEqual([1]);
+  await runner.stop();
+});

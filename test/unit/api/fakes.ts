@@ -170,6 +170,7 @@ export function fakeAgent(overrides: Partial<ApiComponents> = {}): FakeAgent {
         },
       }),
       applied: async () => true,
+      arrived: async () => [],
       machineFacts: {
         isHere: async ({ folder }) => ({ isHere: !folder.endsWith('elsewhere') }),
         read: async (paths) => ({ existing: paths, freeDiskBytes: 1, freeMemoryBytes: 1 }),

@@ -24,6 +24,7 @@ let wantedCount: number;
 let rollbacks: RollbackRequest[];
 let changes: readonly HistoryEntry[];
 let running: DefinitionAnswer;
+let arrived: (project: string) => Promise<readonly string[]>;
 
 beforeEach(async () => {
   requests = [];
@@ -32,6 +33,7 @@ beforeEach(async () => {
   wantedCount = 1;
   rollbacks = [];
   changes = [];
+  arrived = async () => [];
   running = { project: { name: 'shop', services: {} }, revision: '', scale: {}, contentHashes: {} };
   answer = {
     pointerHlc: 8,
@@ -70,7 +72,9 @@ beforeEach(async () => {
     history: () => ({ entries: changes }),
     definition: () => running,
   };
-  house = await harness(fakeAgent({ projects: () => projects }));
+  house = await harness(
+    fakeAgent({ projects: () => projects, arrived: (project) => arrived(project) }),
+  );
   house.write('compose.yaml', file);
 });
 afterEach(() => house.stop());
@@ -153,6 +157,36 @@ describe('up', () => {
       project: { name: 'shop', services: { web: { image: 'busybox' } } },
     });
     expect(requests[0]?.composeFiles[0]).toContain('compose.yaml');
+  });
+
+  test('says that all is ready once every machine leads traffic to it', async () => {
+    scenes = [[aContainer('shop-web-1')]];
+    let hasArrived = false;
+    arrived = async (project) => {
+      expect(project).toBe('shop');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      hasArrived = true;
+      return [];
+    };
+    const result = await house.tsc('up');
+    expect([result.code, hasArrived]).toEqual([0, true]);
+    expect(result.stderr).toContain('shop: 1 service ready');
+  });
+
+  test('names the machines that do not say that they lead traffic to it', async () => {
+    scenes = [[aContainer('shop-web-1')]];
+    arrived = async () => ['m2', 'm5'];
+    const result = await house.tsc('up');
+    expect(result.code).toBe(0);
+    expect(result.stderr).toContain('traffic may not be led to all of it yet on: m2, m5\n');
+  });
+
+  test('is ready also where an agent cannot say how far traffic is led', async () => {
+    scenes = [[aContainer('shop-web-1')]];
+    arrived = () => Promise.reject(new TscError('E_CLUSTER_NONE', 'this machine has left'));
+    const result = await house.tsc('up');
+    expect(result.code).toBe(0);
+    expect(result.stderr).toContain('is not known: this machine has left\n');
   });
 
   test('fails with the last lines of the broken container', async () => {
