@@ -2,7 +2,8 @@
  * Bringing one replica up on this machine: image, network, volumes, files, container, hooks. Called
  * by the executor for the `run` action; it decides only what concerns this one container: its name
  * while a predecessor has the lasting one, and which anonymous volumes it takes over. It is
- * idempotent: a container with the same labels is started, never made twice.
+ * idempotent: a container with the same labels is started, never made twice. When the order has been
+ * replaced while the image came, no volume is made for it, and no container.
  */
 import { stat } from 'node:fs/promises';
 import type Docker from 'dockerode';
@@ -54,6 +55,12 @@ export interface ContainerStartComponents {
   readonly log: Log;
 }
 
+/** What brings up a container as long as it is wanted. */
+export interface ContainerMaking extends ContainerStartComponents {
+  /** False once the order has been replaced: asked before anything is made that lasts. */
+  readonly isCurrent: () => boolean;
+}
+
 /** What is to run; the service is the view's, and has the hash and rollout that were planned. */
 export interface ContainerOrder {
   readonly cluster: ClusterId;
@@ -64,12 +71,12 @@ export interface ContainerOrder {
 
 /**
  * Makes sure that the replica's container exists and runs.
- * @returns its id
+ * @returns its id; undefined when the order was replaced before it was made
  */
 export async function startContainer(
-  components: ContainerStartComponents,
+  components: ContainerMaking,
   order: ContainerOrder,
-): Promise<string> {
+): Promise<string | undefined> {
   const { engine } = components;
   const { service, slot, machine } = order;
   const ofSlot = newestFirst(await containersOfSlot(components, order));
@@ -82,6 +89,7 @@ export async function startContainer(
     name: lastingName(service, slot, machine),
     inheritedVolumes: inheritedVolumes(ofSlot[0]),
   });
+  if (body === undefined) return undefined;
   const id = await createNamed(engine, body, order);
   const hasHooks = hasPostStart(service.spec);
   // Until its hooks have ended it gets no traffic, and its predecessor stays.
@@ -102,16 +110,17 @@ export async function startContainer(
 /**
  * Makes available what a container of the service needs, and says how it is created.
  * @param given its name, and the anonymous volumes that it takes over
+ * @returns undefined when the order was replaced before anything was made for it
  */
 export async function containerBody(
-  components: ContainerStartComponents,
+  components: ContainerMaking,
   order: ContainerOrder,
   given: {
     readonly name: string;
     readonly inheritedVolumes: Readonly<Record<string, string>>;
   },
-): Promise<ContainerBody> {
-  const { engine, shared, files, log } = components;
+): Promise<ContainerBody | undefined> {
+  const { engine, shared, files, log, isCurrent } = components;
   const { service, slot, cluster, machine } = order;
   const { apiVersion } = await engine.version();
   sayGaps(service, apiVersion, log);
@@ -130,6 +139,11 @@ export async function containerBody(
   const image = await shared.images.get(JSON.stringify(request), () => engine.ensureImage(request));
   await requirePaths(order);
   await ensureNetwork(components);
+  if (!isCurrent()) {
+    const { project, name } = service;
+    log.info('is not made: its order was replaced', { service: `${project}/${name}`, slot });
+    return undefined;
+  }
   for (const volume of volumesOf(order)) await engine.ensureVolume(volume);
   const written = await files.write(
     keyOf(order),

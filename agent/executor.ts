@@ -19,6 +19,7 @@ import { recordKey } from '../src/model/record.ts';
 import type { Replica } from '../src/model/replica.ts';
 import type { View } from '../src/model/view.ts';
 import { withFailure, withoutFailure } from '../src/plan/report-failure.ts';
+import { isStillWanted } from '../src/plan/still-wanted.ts';
 import { isFailure } from '../src/view/record-checks.ts';
 import { ActionQueue } from './action-queue.ts';
 import type { RecordVersion } from './applied.ts';
@@ -283,7 +284,9 @@ export class Executor {
     const subject = JSON.stringify(key);
     this.#beingMade.set(subject, key);
     try {
-      const id = await startContainer(this.#startComponents(), order);
+      const isCurrent = (): boolean => isStillWanted(order.service, view());
+      const id = await startContainer({ ...this.#startComponents(), isCurrent }, order);
+      if (id === undefined) return;
       observer.setCause(id, { what: 'run', why, atMs: now() });
       await observer.refresh(id);
     } catch (error) {

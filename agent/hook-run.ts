@@ -13,8 +13,8 @@ import type { MachineView, ServiceView } from '../src/model/view.ts';
 import { type HookFacts, nextHookStep } from '../src/plan/hook-steps.ts';
 import { hookSpec, preDeployOf } from '../src/view/pre-deploy.ts';
 import {
+  type ContainerMaking,
   type ContainerOrder,
-  type ContainerStartComponents,
   containerBody,
   keyOf,
 } from './container-start.ts';
@@ -29,7 +29,7 @@ const lastLineCount = 20;
 /** The engine's "never started". */
 const never = /^0001-/;
 
-export interface HookComponents extends ContainerStartComponents {
+export interface HookComponents extends ContainerMaking {
   readonly replica: Pick<Replica, 'self' | 'get' | 'write'>;
   readonly refresh: (containerId: string) => Promise<void>;
   /** False once another run has taken its place, or the agent stops. */
@@ -112,6 +112,7 @@ async function create(
     name,
     inheritedVolumes: {},
   });
+  if (body === undefined) return undefined;
   const id = await components.engine.createContainer({
     ...body,
     Labels: { ...body.Labels, [label.hook]: run, [composeLabel.oneOff]: 'True' },

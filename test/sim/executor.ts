@@ -18,6 +18,7 @@ import type { ServiceView, View } from '../../src/model/view.ts';
 import { changeId } from '../../src/plan/conflict.ts';
 import { nextHookStep } from '../../src/plan/hook-steps.ts';
 import { withFailure, withoutFailure } from '../../src/plan/report-failure.ts';
+import { isStillWanted } from '../../src/plan/still-wanted.ts';
 import { hookSpec, preDeployOf } from '../../src/view/pre-deploy.ts';
 import { isFailure } from '../../src/view/record-checks.ts';
 import { hasHealthcheck, lastingName, localVolumesOf } from '../../src/view/service-spec.ts';
@@ -53,6 +54,16 @@ export interface ExecutorHost {
   readonly onDone: () => void;
   readonly now: () => number;
   readonly schedule: (delayMs: number, run: () => void) => () => void;
+}
+
+/** A container that is to be made. */
+interface Making {
+  readonly slot: string;
+  readonly name: string;
+  /** False once the order has been replaced. */
+  readonly isCurrent: () => boolean;
+  /** The run of a pre-deploy hook. */
+  readonly hook?: string;
 }
 
 interface FailedRollout {
@@ -242,6 +253,7 @@ export class SimExecutor {
     if (service?.hash !== given.hash || service.rollout !== given.rollout) return;
     try {
       const id = yield* this.#startContainer(service, given.slot);
+      if (id === undefined) return;
       observer.setCause(id, { what: 'run', why, atMs: now() });
       yield* observer.refresh(id);
     } catch (error) {
@@ -254,7 +266,7 @@ export class SimExecutor {
     this.#takeBackFailure(given, given.slot);
   }
 
-  *#startContainer(service: ServiceView, slot: string): Work<string> {
+  *#startContainer(service: ServiceView, slot: string): Work<string | undefined> {
     const { engine, machineName } = this.#host;
     const existing = [...(yield* engine.list())]
       .filter((one) => isOf(one, service) && one.slot === slot && one.rollout === service.rollout)
@@ -264,7 +276,13 @@ export class SimExecutor {
       return existing.id;
     }
     const name = lastingName(service, slot, machineName);
-    const { id } = yield* this.#create(service, slot, name);
+    const isCurrent = (): boolean => {
+      const view = this.#host.view();
+      return view !== undefined && isStillWanted(service, view);
+    };
+    const created = yield* this.#create(service, { slot, name, isCurrent });
+    if (created === undefined) return undefined;
+    const { id } = created;
     try {
       yield* engine.start(id);
     } catch (error) {
@@ -275,16 +293,21 @@ export class SimExecutor {
     return id;
   }
 
-  /** Makes available what the container needs, and creates it. */
-  *#create(service: ServiceView, slot: string, name: string, hook?: string): Work<SimContainer> {
+  /** Makes available what the container needs, and creates it; undefined when it was replaced meanwhile. */
+  *#create(
+    service: ServiceView,
+    { slot, name, isCurrent, hook }: Making,
+  ): Work<SimContainer | undefined> {
     const { engine, view, machineName } = this.#host;
     const { spec, definition, project, hash, rollout } = service;
     const image = spec.image ?? '';
     yield* engine.ensureImage(image);
+    if (!isCurrent()) return undefined;
     const volumes = localVolumesOf(definition, spec);
+    // The change that has ordered it: another one may come while the engine makes the volume.
     const pointer = view()?.projects.get(project)?.pointer;
+    const change = pointer === undefined ? '' : changeId(pointer);
     for (const volume of volumes) {
-      const change = pointer === undefined ? '' : changeId(pointer);
       yield* engine.ensureVolume(volume, { change, ancestors: pointer?.ancestors ?? [] });
     }
     const body: SimContainerBody = {
@@ -346,7 +369,9 @@ export class SimExecutor {
       switch (step.type) {
         case 'create': {
           const passing = `${service.project}-${service.name}-${hookSlot}-${run}`;
-          found = yield* this.#create(withHook, hookSlot, passing, run);
+          const made = { slot: hookSlot, name: passing, isCurrent, hook: run };
+          found = yield* this.#create(withHook, made);
+          if (found === undefined) return undefined;
           break;
         }
         case 'write':

@@ -7,6 +7,7 @@ import { ContainerFiles } from '../../../agent/files.ts';
 import { createLog } from '../../../agent/log.ts';
 import { TscError } from '../../../src/lib/errors.ts';
 import type { Action, ActionArguments, ActionName } from '../../../src/model/action.ts';
+import type { MachineId } from '../../../src/model/ids.ts';
 import { composeLabel, label } from '../../../src/model/names.ts';
 import type { FailureRecord, HookRecord, VerdictRecord } from '../../../src/model/record.ts';
 import type { ServiceView } from '../../../src/model/view.ts';
@@ -105,6 +106,16 @@ async function carryOut(...actions: Action[]): Promise<void> {
   await whenIdle();
 }
 
+/** Lets calls of that name wait until the function that it returns is called. */
+function gate(call: string): () => void {
+  let open = (): void => undefined;
+  engine.gates.set(call, new Promise<void>((resolve) => (open = resolve)));
+  return () => {
+    engine.gates.delete(call);
+    open();
+  };
+}
+
 const ownLabels = {
   [label.cluster]: cluster,
   [label.project]: 'shop',
@@ -163,6 +174,32 @@ describe('run', () => {
     await carryOut(runWeb());
     expect(engine.calls).toEqual([]);
     expect(replica.get(failureKey)).toBeUndefined();
+  });
+
+  test.each<[string, Partial<ServiceView> | undefined]>([
+    ['taken down', undefined],
+    ['stopped', { isStopped: true }],
+    ['replaced', { hash: 'hash2' }],
+    ['given its data elsewhere', { volumeHome: 'bbbbbbbbbbbbbbbb' as MachineId }],
+  ])('makes no volume and no container of a service that was %s meanwhile', async (_, change) => {
+    const data = { type: 'volume', source: 'data', target: '/d' };
+    const before = aService(
+      { image: 'nginx:1', volumes: [data] },
+      { definition: { volumes: { data: { name: 'shop_data' } } }, view: { volumeHome: self } },
+    );
+    services = [before];
+    const open = gate('ensureImage');
+    executor.execute([runWeb()]);
+    await vi.waitFor(() => expect(engine.calls).toEqual(['ensureImage nginx:1']));
+    services = change === undefined ? [] : [{ ...before, ...change }];
+    open();
+    await whenIdle();
+    expect(engine.calls).toEqual(['ensureImage nginx:1']);
+    expect(engine.volumes.size).toBe(0);
+    expect(observed).toEqual([]);
+    // It has not failed either: what is wanted now is for the next plan.
+    expect(replica.get(failureKey)).toBeUndefined();
+    expect(log).toContain('its order was replaced');
   });
 
   test('gives a passing name while a container of ours has the lasting one', async () => {
@@ -496,15 +533,6 @@ describe('removeVolume', () => {
 });
 
 describe('order', () => {
-  function gate(call: string): () => void {
-    let open = (): void => undefined;
-    engine.gates.set(call, new Promise<void>((resolve) => (open = resolve)));
-    return () => {
-      engine.gates.delete(call);
-      open();
-    };
-  }
-
   test('two actions with one subject never run at the same time, and keep their order', async () => {
     const { id } = engine.add('shop-web-1', ownLabels);
     const open = gate('rename');
@@ -689,6 +717,18 @@ describe('runHook', () => {
     await whenIdle();
     expect(engine.calls).toEqual([]);
     expect(hookRecord()).toMatchObject({ run: 'rollout1', machine: self, state: 'done' });
+  });
+
+  test('is not made when another rollout takes its place while its image comes', async () => {
+    const open = gate('ensureImage');
+    executor.execute([runHook()]);
+    await vi.waitFor(() => expect(engine.calls).toEqual(['ensureImage nginx:1']));
+    services = [aService({ image: 'nginx:2' }, { view: { hash: 'hash2', rollout: 'rollout2' } })];
+    open();
+    await whenIdle();
+    expect(engine.calls).toEqual(['ensureImage nginx:1']);
+    expect(hookRecord()).toBeUndefined();
+    expect(replica.get(failureKey)).toBeUndefined();
   });
 
   test('was made and never ran when the agent crashed: it is started once', async () => {
