@@ -21,7 +21,9 @@ import { measureUpdate, type Updated } from './swarm/update.ts';
 
 const machineCount = 5;
 /** 3 rounds: a median that one busy moment does not move. */
-const roundCount = 3;
+const updateRoundCount = 3;
+/** 5 rounds: a scale-up is over in seconds, and a busy second of the machine is a fifth of it. */
+const scaleRoundCount = 5;
 /** 2 s between measurements: what the last one left to do in the background is done. */
 const restMs = 2_000;
 /** The issue of every promise: no request may fail of at least so many. */
@@ -61,7 +63,7 @@ export const bench: Bench = async (progress) => {
 async function updates(machines: Machines, progress: Progress): Promise<readonly Figure[]> {
   const own: Updated[] = [];
   const peer: Updated[] = [];
-  for (let round = 1; round <= roundCount; round++) {
+  for (let round = 1; round <= updateRoundCount; round++) {
     for (const [contender, list, hasIngress] of [
       [ours(machines), own, true],
       [swarm(machines), peer, false],
@@ -97,7 +99,7 @@ async function updates(machines: Machines, progress: Progress): Promise<readonly
 
 async function scales(machines: Machines, progress: Progress): Promise<readonly Figure[]> {
   const times = { ours: [] as number[], swarm: [] as number[], floor: [] as number[] };
-  for (let round = 1; round <= roundCount; round++) {
+  for (let round = 1; round <= scaleRoundCount; round++) {
     times.ours.push(await measureScale(ours(machines), machines));
     await sleep(restMs);
     times.swarm.push(await measureScale(swarm(machines), machines));
