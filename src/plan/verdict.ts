@@ -44,22 +44,27 @@ function isJudge(view: View, service: ServiceView): boolean {
   const key = recordKey.verdict(service.project, service.name, service.rollout);
   const members = membersOf(view);
   return (
-    mayJudge(view, service, { key, members }) && firstRanked(key, members.judges) === view.self
+    isEnoughToJudge(view, service, { key, absent: members.absent }) &&
+    firstRanked(key, members.judges) === view.self
   );
 }
 
-/** More than half of the members, or all who know of the change; of two halves one. */
-function mayJudge(
+/**
+ * Whether those who are not absent may judge a rollout: more than half of the members, or all who
+ * know of the change; of two halves one.
+ * @param key of the verdict
+ */
+export function isEnoughToJudge(
   view: View,
   service: ServiceView,
-  { key, members: { absent } }: { readonly key: string; readonly members: Members },
+  { key, absent }: { readonly key: string; readonly absent: readonly MachineId[] },
 ): boolean {
   const memberCount = view.machines.size;
   // What the acceptor could not reach knows nothing of this rollout.
   if (absent.every((id) => service.away.includes(id))) return true;
   if (absent.length * 2 !== memberCount) return absent.length * 2 < memberCount;
   const first = firstRanked(key, view.machines.keys());
-  return first !== undefined && isInTraffic(view, first);
+  return first !== undefined && !absent.includes(first);
 }
 
 /** What is the same for the rollouts of all services. */

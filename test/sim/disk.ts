@@ -28,6 +28,12 @@ export class SimDisk {
   #settleAtCount = leastSettledCount;
   /** How long a flush takes. */
   flushMs = 2;
+  #replacedCount = 0;
+
+  /** How often another content was put in the place of its own. */
+  get replacedCount(): number {
+    return this.#replacedCount;
+  }
 
   write(key: string, record: ReplicatedRecord | undefined, nowMs: number): void {
     const isObserved = observedKinds.includes(recordKind(key));
@@ -63,6 +69,7 @@ export class SimDisk {
   /** An older copy of the record file is put back; the file of machine records is as it was. */
   put(copy: DiskCopy): void {
     const roots = this.records().filter(({ key }) => /^[mx]\//.test(key));
+    this.#replacedCount++;
     this.#safe = new Map(copy);
     for (const root of roots) this.#safe.set(root.key, root);
   }

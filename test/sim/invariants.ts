@@ -9,7 +9,7 @@
  *    A link that was reset, and can be dialled at once, is not announced as lost.
  * 4. Announcements of links keep to their bucket, and no queue grows beyond its bound.
  * 5. Machines with equal records and equal liveness decide alike.
- * 6. A verdict never changes.
+ * 6. A verdict never changes (verdict-watch.ts).
  * 7. Of two live machines with one identity one at least plans nothing more, and says what to do.
  * What actions may not do stands in action-watch.ts, what a rollout may not in rollout-watch.ts.
  *
@@ -31,12 +31,12 @@ import type { View } from '../../src/model/view.ts';
 import { ownersOf } from '../../src/plan/owner.ts';
 import { plan } from '../../src/plan/plan.ts';
 import { idleLocalState } from '../../src/plan/steps.ts';
-import { isVerdict } from '../../src/view/record-checks.ts';
 import { ActionWatch } from './action-watch.ts';
 import { isCalm, isSound, readsAtOnce, settledMs } from './calm.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 import { RolloutWatch } from './rollout-watch.ts';
+import { VerdictWatch } from './verdict-watch.ts';
 import { Violation } from './violation.ts';
 
 /** 25 s in which nothing else went wrong: twice what it takes in a quiet cluster. */
@@ -58,6 +58,7 @@ export class Watch {
   readonly #seen = new Map<SimMachine, Map<string, ReplicatedRecord>>();
   readonly #actions: ActionWatch;
   readonly #rollouts: RolloutWatch;
+  readonly #verdicts: VerdictWatch;
   readonly #announcedMs = new Map<SimMachine, number[]>();
   /** When the link between two machines was broken from outside last. */
   readonly #resetMs = new Map<string, number>();
@@ -69,6 +70,7 @@ export class Watch {
     this.#cluster = cluster;
     this.#actions = new ActionWatch(cluster);
     this.#rollouts = new RolloutWatch(cluster);
+    this.#verdicts = new VerdictWatch(cluster);
   }
 
   // Records
@@ -76,6 +78,7 @@ export class Watch {
   /** A process starts with what its disk holds. */
   started(machine: SimMachine, records: readonly ReplicatedRecord[]): void {
     this.#seen.set(machine, new Map(records.map((record) => [record.key, record])));
+    this.#verdicts.started(machine, records);
   }
 
   delivered(machine: SimMachine, { records, forgotten }: Delivery): void {
@@ -109,9 +112,7 @@ export class Watch {
     // Two live machines of one identity judge for one, until the guard finds the other: no record
     // can tell the two apart.
     const isOfTwins = this.#cluster.clones().some((clone) => clone.machine === record.origin);
-    if (kind === 'verdict' && before !== undefined && !isOfTwins) {
-      checkVerdict(machine, record, before);
-    }
+    if (kind === 'verdict') this.#verdicts.delivered(machine, record, before, !isOfTwins);
     if (membership === undefined || kind === 'm' || kind === 'x') return;
     const isOut = membership.isRemoved(machine.machine);
     if (!isOut && membership.isRemoved(record.origin)) {
@@ -290,29 +291,6 @@ function decisionsOf({ name }: SimMachine, view: View, as: View = view): Decided
   const asked = { ...view, self: as.self, nowMs: as.nowMs };
   const owners = [...ownersOf(asked)].map(([service, slots]) => [service, [...slots]]);
   return { name, view, decisions: JSON.stringify([owners, plan(asked, idleLocalState)]) };
-}
-
-/**
- * Written once: who acted on it must not be told otherwise. Two parts of a cluster that both may
- * judge can find the same thing at two moments, which is shown and which nobody acts on; what was
- * decided is the same.
- */
-function checkVerdict(
-  { name }: SimMachine,
-  after: ReplicatedRecord,
-  before: ReplicatedRecord,
-): void {
-  const [was, is] = [meaningOf(before), meaningOf(after)];
-  if (was === is) return;
-  throw new Violation(`${name} sees that ${after.key} has changed from ${was} to ${is}`);
-}
-
-function meaningOf({ body }: ReplicatedRecord): string {
-  if (body === null) return 'nothing';
-  const value: unknown = JSON.parse(Buffer.from(body).toString());
-  if (!isVerdict(value)) return 'no verdict';
-  const { result, revision = '', hash = '' } = value;
-  return `${result} ${revision} ${hash}`.trim();
 }
 
 function listedIn({ body }: ReplicatedRecord): ReadonlySet<MachineId> {
