@@ -71,7 +71,7 @@ export function isEnoughToJudge(
 interface Members {
   /** Who may write verdicts. */
   readonly judges: readonly MachineId[];
-  /** Out of traffic. */
+  /** Whose agents cannot be asked: one that is headless serves, and knows of no verdict. */
   readonly absent: readonly MachineId[];
 }
 
@@ -84,7 +84,7 @@ function membersOf(view: View): Members {
   const machines = [...view.machines.values()];
   const members = {
     judges: machines.filter(isAbleToJudge).map(({ id }) => id),
-    absent: machines.filter(({ id }) => !isInTraffic(view, id)).map(({ id }) => id),
+    absent: machines.filter(({ liveness }) => liveness !== 'reachable').map(({ id }) => id),
   };
   knownMembers.set(view, members);
   return members;

@@ -13,7 +13,6 @@ import type { ReplicatedRecord } from '../../src/model/record.ts';
 import { recordKey, recordKind } from '../../src/model/record.ts';
 import type { ServiceView, View } from '../../src/model/view.ts';
 import { isEnoughToJudge } from '../../src/plan/verdict.ts';
-import { isInTraffic } from '../../src/view/endpoints.ts';
 import { isVerdict } from '../../src/view/record-checks.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
@@ -99,7 +98,7 @@ export class VerdictWatch {
       return machine !== undefined && set.has(machine);
     };
     const ids = [...view.machines.keys()];
-    const present = ids.filter((id) => isInTraffic(view, id));
+    const present = ids.filter((id) => view.machines.get(id)?.liveness === 'reachable');
     if (present.some((id) => isAmong(holders, id))) return false;
     const absent = ids.filter((id) => !present.includes(id));
     const unknowing = present.filter((id) => isAmong(forgetful, id));

@@ -297,6 +297,29 @@ describe('who judges', () => {
     expect(new Set(hashes(fake))).toEqual(new Set([good.hash]));
   });
 
+  test('a machine without an agent makes neither side of a cut large enough', () => {
+    const { fake, broken } = brokenUpdate();
+    fake.world.is('b', 'headless');
+    const key = `verdict/app/web/${broken.rollout}`;
+    for (const [present, absent] of [
+      ['a', 'c'],
+      ['c', 'a'],
+    ] as const) {
+      fake.off.clear();
+      for (const name of ['b', absent]) fake.off.add(name);
+      fake.world.is(absent, 'unreachable');
+      fake.world.is(present, 'reachable');
+      fake.world.failure(present, broken, { slot: '1' });
+      for (let round = 0; round < 10; round += 1) fake.tick();
+      expect(fake.world.records.get(key)).toBeUndefined();
+    }
+    // Beside two agents of three it holds nothing up.
+    fake.off.delete('a');
+    fake.world.is('a', 'reachable');
+    for (let round = 0; round < 10; round += 1) fake.tick();
+    expect(fake.world.records.get(key)?.value).toMatchObject({ result: 'rolled-back' });
+  });
+
   test('a machine alone judges what it accepted alone', () => {
     const fake = new FakeCluster(new World('a', 'b', 'c'));
     for (const name of ['b', 'c']) {
