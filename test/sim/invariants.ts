@@ -234,12 +234,19 @@ export class Watch {
         throw new Violation(`${name} takes ${other.name} for reachable, which has no power`);
       }
       if (state === 'reachable' || !isCalm(this.#cluster, other)) continue;
-      // With few ways to a machine, heavy loss may keep all of them shut for a moment.
-      const mayBeSilent = network.loss > 0.05 && node.liveness().size <= fewMachines;
+      // With few ways to a machine, heavy loss may keep all of them shut for a moment. Those that
+      // restart, sleep or read slowly are no way.
+      const mayBeSilent = network.loss > 0.05 && this.#countCalm() <= fewMachines;
       const isFar = network.latencyMs[1] >= farMs;
       if (mayBeSilent && (state !== 'lost' || isFar)) continue;
       throw new Violation(`${name} takes ${other.name} for ${state} although both run undisturbed`);
     }
+  }
+
+  /** Members that nothing has happened to for a while, and that read at once. */
+  #countCalm(): number {
+    const isWay = (one: SimMachine): boolean => isCalm(this.#cluster, one) && readsAtOnce(one);
+    return this.#cluster.members().filter(isWay).length;
   }
 
   /**
