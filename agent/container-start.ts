@@ -57,7 +57,7 @@ export interface ContainerStartComponents {
 
 /** What brings up a container as long as it is wanted. */
 export interface ContainerMaking extends ContainerStartComponents {
-  /** False once the order has been replaced: asked before anything is made that lasts. */
+  /** False once the order or the run has been replaced: asked before anything is made that lasts. */
   readonly isCurrent: () => boolean;
 }
 

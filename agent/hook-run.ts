@@ -32,8 +32,6 @@ const never = /^0001-/;
 export interface HookComponents extends ContainerMaking {
   readonly replica: Pick<Replica, 'self' | 'get' | 'write'>;
   readonly refresh: (containerId: string) => Promise<void>;
-  /** False once another run has taken its place, or the agent stops. */
-  readonly isCurrent: () => boolean;
   readonly now: () => number;
 }
 

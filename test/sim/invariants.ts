@@ -243,10 +243,8 @@ export class Watch {
     }
   }
 
-  /** Members that nothing has happened to for a while, and that read at once. */
   #countCalm(): number {
-    const isWay = (one: SimMachine): boolean => isCalm(this.#cluster, one) && readsAtOnce(one);
-    return this.#cluster.members().filter(isWay).length;
+    return this.#cluster.members().filter((one) => isCalm(this.#cluster, one)).length;
   }
 
   /**

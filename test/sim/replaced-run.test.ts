@@ -11,6 +11,7 @@ import { acceptDown, acceptUp } from '../../src/plan/accept.ts';
 import { SimCluster } from './cluster.ts';
 import type { SimMachine } from './machine.ts';
 import { projectName } from './projects.ts';
+import { upRequest } from './work.ts';
 
 const web = { image: 'web:1' };
 const db = {
@@ -27,18 +28,7 @@ function partsOf({ agent, node }: SimMachine) {
 /** @returns the homes of volumes that the change gave */
 function up(machine: SimMachine, services: Project['services']) {
   const { view, node } = partsOf(machine);
-  const request = {
-    project: { name: projectName, services, volumes: { data: {} } },
-    services: [],
-    disabledServices: [],
-    scale: {},
-    removeOrphans: true,
-    isDryRun: false,
-    forceRecreate: false,
-    contents: {},
-    workingDir: '/app',
-    composeFiles: ['/app/compose.yaml'],
-  };
+  const request = upRequest({ name: projectName, services, volumes: { data: {} } });
   let count = 0;
   const newId = (): string => `r${Math.floor(machine.now())}x${count++}`;
   const facts = { self: machine.machine, nowMs: machine.now(), images: {}, newId };

@@ -5,6 +5,7 @@
 import { encodeFrame } from '../../src/gossip/frame.ts';
 import { encodeJson } from '../../src/gossip/node.ts';
 import { TscError } from '../../src/lib/errors.ts';
+import type { UpRequest } from '../../src/model/api.ts';
 import type { MachineId } from '../../src/model/ids.ts';
 import type { Project } from '../../src/model/project.ts';
 import { type ReplicatedRecord, recordKey } from '../../src/model/record.ts';
@@ -77,14 +78,9 @@ function anyAcceptor(cluster: SimCluster) {
   return isUnsure ? 'nothing: the view is not sure' : { machine, view, node };
 }
 
-/** Brings the project up or changes it. @returns what was done */
-export function bringUp(cluster: SimCluster): string {
-  const { world } = cluster;
-  const acceptor = anyAcceptor(cluster);
-  if (typeof acceptor === 'string') return acceptor;
-  const { machine, view, node } = acceptor;
-  const project = aProject(world, view.machines.size);
-  const request = {
+/** What a plain `up` of the whole project asks for. */
+export function upRequest(project: Project): UpRequest {
+  return {
     project,
     services: [],
     disabledServices: [],
@@ -96,6 +92,16 @@ export function bringUp(cluster: SimCluster): string {
     workingDir: '/app',
     composeFiles: ['/app/compose.yaml'],
   };
+}
+
+/** Brings the project up or changes it. @returns what was done */
+export function bringUp(cluster: SimCluster): string {
+  const { world } = cluster;
+  const acceptor = anyAcceptor(cluster);
+  if (typeof acceptor === 'string') return acceptor;
+  const { machine, view, node } = acceptor;
+  const project = aProject(world, view.machines.size);
+  const request = upRequest(project);
   const newId = (): string => `r${Math.floor(world.random() * 2 ** 40).toString(36)}`;
   const facts = { self: machine.machine, nowMs: machine.now(), images: {}, newId };
   // What is brought up is on the machines before anything is written, unless it was pruned since.

@@ -1,10 +1,18 @@
 import { expect, test } from 'vitest';
-import { LatestWins } from '../../../agent/latest-wins.ts';
+import { LatestWins, type LatestWinsOptions } from '../../../agent/latest-wins.ts';
 import { createLog } from '../../../agent/log.ts';
 
 function collectLog(): { lines: string[]; log: ReturnType<typeof createLog> } {
   const lines: string[] = [];
   return { lines, log: createLog((line) => lines.push(line)) };
+}
+
+/** One that only notes what it applies. */
+function noting(options?: LatestWinsOptions) {
+  const applied: number[] = [];
+  const apply = (value: number): void => void applied.push(value);
+  const runner = new LatestWins<number>('test', apply, collectLog().log, options);
+  return { applied, runner };
 }
 
 /** A promise that the test settles. */
@@ -55,12 +63,7 @@ test('a failure is reported once and the newest value is tried again', async () 
 });
 
 test('after stop nothing is applied', async () => {
-  const applied: number[] = [];
-  const runner = new LatestWins<number>(
-    'test',
-    (value) => void applied.push(value),
-    collectLog().log,
-  );
+  const { applied, runner } = noting();
   await runner.stop();
   runner.set(1);
   await new Promise((resolve) => setTimeout(resolve, 10));
@@ -68,15 +71,7 @@ test('after stop nothing is applied', async () => {
 });
 
 test('values that come while it rests are one run', async () => {
-  const applied: number[] = [];
-  const runner = new LatestWins<number>(
-    'test',
-    (value) => {
-      applied.push(value);
-    },
-    collectLog().log,
-    { restMs: 20 },
-  );
+  const { applied, runner } = noting({ restMs: 20 });
   runner.set(1);
   await expect.poll(() => applied).toEqual([1]);
   for (const value of [2, 3, 4]) runner.set(value);
@@ -154,15 +149,7 @@ test('whoever waits is told of a failure, and of the end', async () => {
 });
 
 test('no rest is kept before what somebody waits for', async () => {
-  const applied: number[] = [];
-  const runner = new LatestWins<number>(
-    'test',
-    (value) => {
-      applied.push(value);
-    },
-    collectLog().log,
-    { restMs: 60_000 },
-  );
+  const { applied, runner } = noting({ restMs: 60_000 });
   runner.set(1);
   await expect.poll(() => applied).toEqual([1]);
   runner.set(2);
@@ -192,13 +179,7 @@ test('whoever waits for what failed is told by another try, not by the next in t
 });
 
 test('a stop does not wait for the end of a rest', async () => {
-  const applied: number[] = [];
-  const runner = new LatestWins<number>(
-    'test',
-    (value) => void applied.push(value),
-    collectLog().log,
-    { restMs: 60_000 },
-  );
+  const { applied, runner } = noting({ restMs: 60_000 });
   runner.set(1);
   await expect.poll(() => applied).toEqual([1]);
   await runner.stop();
