@@ -34,6 +34,8 @@ const surplusMs = 4_000;
 interface Taken {
   readonly by: SimMachine;
   readonly atMs: number;
+  /** As it was then. */
+  readonly own: ContainerView;
 }
 
 export class RolloutWatch {
@@ -95,7 +97,7 @@ export class RolloutWatch {
       const isUnable = view.machines.get(by.machine)?.isAble === false;
       if (isBack || isAway || isUnable) taken.delete(slot);
     }
-    taken.set(own.slot, { by: machine, atMs: this.#cluster.world.nowMs });
+    taken.set(own.slot, { by: machine, atMs: this.#cluster.world.nowMs, own });
     if (taken.size <= policyOf(view, service).parallelism) return;
     const what = `${own.project}/${own.service}/${own.slot}`;
     throw new Violation(
@@ -113,9 +115,22 @@ export class RolloutWatch {
   // From time to time
 
   look(): void {
+    this.#noteReturns();
     this.#checkHooks();
     this.#checkVolumes();
     this.#checkSurplus();
+  }
+
+  /** A slot that was served again is no longer missing because of the rollout, whatever takes it later. */
+  #noteReturns(): void {
+    for (const taken of this.#taken.values()) {
+      for (const [slot, { by, own }] of taken) {
+        const view = by.agent?.view();
+        const service = view?.projects.get(own.project)?.services.get(own.service);
+        if (view === undefined || service === undefined) continue;
+        if (isServed(view, service, own, slot)) taken.delete(slot);
+      }
+    }
   }
 
   #checkHooks(): void {
@@ -200,12 +215,16 @@ export class RolloutWatch {
   }
 }
 
-/** By another container than the one that is taken out. */
+/** By another container than the one that is taken out, or by that one after its restart. */
 function isServed(view: View, service: ServiceView, own: ContainerView, slot: Slot): boolean {
   if (service.done?.has(slot) === true) return true;
   return containersOfService(view, service.project, service.name).some(
-    (copy) => copy !== own && copy.slot === slot && serves(view, service, copy),
+    (copy) => copy.slot === slot && !isSameRun(copy, own) && serves(view, service, copy),
   );
+}
+
+function isSameRun(copy: ContainerView, own: ContainerView): boolean {
+  return copy.id === own.id && copy.startedMs === own.startedMs;
 }
 
 function serves(view: View, service: ServiceView, copy: ContainerView): boolean {
