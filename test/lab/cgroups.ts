@@ -3,7 +3,15 @@
  * `<lab>/<machine>` for containers, `<lab>/<machine>.<group>` for programs of the machine itself, so
  * that what an engine or an agent uses can be read apart from the containers.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { cgroupName, cgroupPattern } from './state.ts';
 
@@ -11,6 +19,12 @@ const mountPoint = '/sys/fs/cgroup';
 
 /** Controllers that account; the others only matter to containers, and Docker makes those. */
 const accounting = ['memory', 'pids', 'cpuacct'];
+
+/**
+ * How many threads' shares of the processors all containers of a lab have together: about as many as
+ * its daemons have busy at once. On a server systemd gives each container what it gives Docker.
+ */
+const containerShares = 8;
 
 function isUnified(): boolean {
   return existsSync(join(mountPoint, 'cgroup.controllers'));
@@ -65,6 +79,21 @@ function groupDirs(lab: string, machine: string, group: string): readonly string
     ? [mountPoint]
     : accounting.map((name) => join(mountPoint, name)).filter((dir) => existsSync(dir));
   return roots.map((root) => join(root, cgroupName(lab), `${machine}.${group}`));
+}
+
+/**
+ * Gives the containers of a lab their share of the processors. Where shares have a tree of their own
+ * (version 1), daemons are outside of it, each thread with as much as a group has, and one thread
+ * of a daemon would weigh as much as all containers of all machines. In one tree with the accounts
+ * every machine's containers weigh as much as its daemons.
+ */
+export function weighContainers(lab: string): void {
+  const [root, accounts] = [join(mountPoint, 'cpu'), join(mountPoint, 'cpuacct')];
+  if (isUnified() || !existsSync(root)) return;
+  if (existsSync(accounts) && realpathSync(accounts) === realpathSync(root)) return;
+  const dir = join(root, cgroupName(lab));
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'cpu.shares'), `${containerShares * 1024}`);
 }
 
 /** What `--cgroup-parent` of a machine's engine is. */

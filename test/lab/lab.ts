@@ -10,6 +10,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { TscError } from '../../src/lib/errors.ts';
+import { weighContainers } from './cgroups.ts';
 import {
   cleanLeftovers,
   endWith,
@@ -142,6 +143,7 @@ export class Lab {
     const lab = new Lab(state, new Map([[engineName, engine]]), tools, log);
     try {
       await createUnderlay(state, peer, tools);
+      weighContainers(name);
       const { daemonConfig, withEngine } = options;
       await lab.addMachines(options.machines, {
         engine: engineName,
