@@ -1,8 +1,10 @@
 /**
  * The engine's network over this machine's /24: which options it must have for an engine of a given
- * age, and whether an existing one has them. Since 28.0 Docker drops packets to containers that do
- * not come in over their own bridge; 28.2 (API 1.50) lets a network name interfaces it trusts,
- * before that only `nat-unprotected` helps. Older engines need nothing.
+ * age, and whether an existing one has them. Since 28.0 (API 1.48) Docker drops packets to containers
+ * that do not come in over their own bridge, unless the network is `nat-unprotected`. Its protection
+ * is our own ruleset, which knows who is who (src/render/firewall.ts). 28.2 (API 1.50) can name
+ * interfaces that it trusts instead, at the price of four more runs of iptables for each container
+ * that comes or goes; networks that earlier versions made so stay. Older engines need nothing.
  */
 import type Docker from 'dockerode';
 import { apiAtLeast } from '../src/render/container-api.ts';
@@ -42,12 +44,15 @@ export function networkOptions(spec: NetworkSpec, apiVersion: string): Record<st
     'com.docker.network.bridge.name': spec.bridge,
     'com.docker.network.bridge.enable_ip_masquerade': 'false',
     'com.docker.network.driver.mtu': String(spec.mtu),
-    ...(apiAtLeast(apiVersion, '1.50')
-      ? { [trustedOption]: spec.trustedInterface }
-      : apiAtLeast(apiVersion, '1.48')
-        ? { [gatewayModeOption]: 'nat-unprotected' }
-        : {}),
+    ...(apiAtLeast(apiVersion, '1.48') ? { [gatewayModeOption]: 'nat-unprotected' } : {}),
   };
+}
+
+/** Those of networks that earlier versions made; undefined where the engine would not know them. */
+function earlierOptions(spec: NetworkSpec, apiVersion: string): Record<string, string> | undefined {
+  if (!apiAtLeast(apiVersion, '1.50')) return undefined;
+  const { [gatewayModeOption]: _, ...common } = networkOptions(spec, apiVersion);
+  return { ...common, [trustedOption]: spec.trustedInterface };
 }
 
 /** The create call of the network. */
@@ -72,8 +77,10 @@ export function networkDifferences(
   const compare = (what: string, is: string | undefined, wanted: string | undefined) => {
     if (is !== wanted) differences.push(`${what} is ${is ?? 'unset'}, not ${wanted ?? 'unset'}`);
   };
-  const wanted = networkOptions(spec, apiVersion);
   const options: Readonly<Record<string, string>> = found.Options ?? {};
+  const earlier =
+    options[trustedOption] === undefined ? undefined : earlierOptions(spec, apiVersion);
+  const wanted = earlier ?? networkOptions(spec, apiVersion);
   compare('driver', found.Driver, 'bridge');
   for (const option of new Set([...Object.keys(wanted), trustedOption, gatewayModeOption])) {
     compare(option, options[option], wanted[option]);

@@ -275,19 +275,23 @@ export class Cluster {
     container: ContainerFacts | undefined,
     targets: readonly (readonly [string, number])[],
   ): Promise<string[]> {
-    const script = `
-      const net = require('net');
-      const attempts = ${JSON.stringify(targets)}.map(([host, port]) => new Promise((done) => {
-        const socket = net.connect({ host, port, timeout: 1500 });
-        const end = (result) => { socket.destroy(); done(result); };
-        socket.on('connect', () => end(host + ':' + port));
-        socket.on('timeout', () => end());
-        socket.on('error', () => end());
-      }));
-      Promise.all(attempts).then((open) => console.log(JSON.stringify(open.filter(Boolean))));`;
-    const result = await this.execIn(container, ['node', '-e', script]);
+    const result = await this.execIn(container, ['node', '-e', dialScript(targets)]);
     expect(result.code, result.stderr).toBe(0);
     return JSON.parse(result.stdout) as string[];
+  }
+
+  /** Which of these accept a TCP connection from a machine itself, besides its containers. */
+  async openFromMachine(
+    machine: string,
+    targets: readonly (readonly [string, number])[],
+  ): Promise<string[]> {
+    const printed = await this.exec(machine, [node, '-e', dialScript(targets)]);
+    return JSON.parse(printed) as string[];
+  }
+
+  /** Runs a program on a machine. @returns what it printed */
+  exec(machine: string, argv: readonly string[]): Promise<string> {
+    return this.#lab.machine(machine).execOk(argv);
   }
 
   /** Addresses of a service's containers in the mesh, from the engines. */
@@ -472,4 +476,18 @@ declare module 'vitest' {
     /** The program ended with exit code 0; shows what it printed when not. */
     toSucceed(): void;
   }
+}
+
+/** Prints which of these accept a TCP connection, as JSON. */
+function dialScript(targets: readonly (readonly [string, number])[]): string {
+  return `
+      const net = require('net');
+      const attempts = ${JSON.stringify(targets)}.map(([host, port]) => new Promise((done) => {
+        const socket = net.connect({ host, port, timeout: 1500 });
+        const end = (result) => { socket.destroy(); done(result); };
+        socket.on('connect', () => end(host + ':' + port));
+        socket.on('timeout', () => end());
+        socket.on('error', () => end());
+      }));
+      Promise.all(attempts).then((open) => console.log(JSON.stringify(open.filter(Boolean))));`;
 }

@@ -249,6 +249,18 @@ services:
     expect(socket.stdout.trim()).toBe('0');
   });
 
+  test('a neighbour on the wire reaches no container, even with a route through its machine', async () => {
+    const [own] = (await cluster.containers('red')).filter((c) => c.service === 'server');
+    const [address = ''] = await cluster.addresses('red', 'server');
+    const host = own?.machine ?? '';
+    const neighbour = host === 'm1' ? 'm2' : 'm1';
+    expect(await cluster.openFromMachine(host, [[address, 8000]])).toEqual([`${address}:8000`]);
+    const route = [`${address}/32`, 'via', cluster.address(host)];
+    await cluster.exec(neighbour, ['ip', 'route', 'add', ...route]);
+    expect(await cluster.openFromMachine(neighbour, [[address, 8000]])).toEqual([]);
+    await cluster.exec(neighbour, ['ip', 'route', 'del', ...route]);
+  });
+
   test('gossip refuses a stranger who has no member key', async () => {
     for (const path of ['/gossip', '/rpc'] as const) {
       expect(await cluster.strangerDials('m1', path)).toMatch(/^refused: /u);

@@ -176,7 +176,7 @@ describe('the network', () => {
     ['1.41', {}],
     ['1.47', {}],
     ['1.48', { 'com.docker.network.bridge.gateway_mode_ipv4': 'nat-unprotected' }],
-    ['1.50', { 'com.docker.network.bridge.trusted_host_interfaces': 'tsc-wg' }],
+    ['1.50', { 'com.docker.network.bridge.gateway_mode_ipv4': 'nat-unprotected' }],
   ])('an engine with API %s gets the options it needs and knows', async (ApiVersion, extra) => {
     answers.set('/version', json({ Version: 'x', ApiVersion, Os: 'linux', Arch: 'amd64' }));
     answers.set('POST /networks/create', json({ Id: 'n' }, 201));
@@ -191,10 +191,21 @@ describe('the network', () => {
     expect(await engine.ensureNetwork(spec)).toEqual({ type: 'unchanged' });
   });
 
+  test('one that lets the mesh in as earlier versions did it stays, where the engine knows that', async () => {
+    const trusted = 'com.docker.network.bridge.trusted_host_interfaces';
+    answers.set('/networks/tsc-compose', existing({ ...common, [trusted]: 'tsc-wg' }));
+    expect(await engine.ensureNetwork(spec)).toEqual({ type: 'unchanged' });
+
+    answers.set('/networks/tsc-compose', existing({ ...common, [trusted]: 'wg0' }, { c: {} }));
+    expect(await engine.ensureNetwork(spec)).toMatchObject({ type: 'in-use' });
+  });
+
   test('one with other options is made anew, unless containers are on it', async () => {
-    // Made by an older engine: the option that 28.2 needs is not there.
+    // Made by an older engine: the option that 28.0 needs is not there.
     answers.set('/networks/tsc-compose', existing(common, { c: { Name: 'shop-web-1' } }));
-    const differences = ['com.docker.network.bridge.trusted_host_interfaces is unset, not tsc-wg'];
+    const differences = [
+      'com.docker.network.bridge.gateway_mode_ipv4 is unset, not nat-unprotected',
+    ];
     expect(await engine.ensureNetwork(spec)).toEqual({
       type: 'in-use',
       differences,
