@@ -20,6 +20,7 @@ import { volumeLabels } from '../src/render/container-labels.ts';
 import { volumeName } from '../src/render/container-mounts.ts';
 import { hasPostStart, runHooks } from './container-hooks.ts';
 import { type Copies, copiesOf } from './copies.ts';
+import { Creations } from './creations.ts';
 import type { EngineCalls, VolumeSpec } from './engine.ts';
 import { isNameTaken } from './engine-errors.ts';
 import { digestFor, type LocalImage, type RegistryAuth } from './engine-image.ts';
@@ -29,18 +30,19 @@ import { Gathered } from './gathered.ts';
 import type { Log } from './log.ts';
 import { Recent } from './recent.ts';
 
-/** What containers that start side by side ask the engine once. */
-export class SharedAnswers {
+/** What containers that start side by side share: answers of the engine, and the order of their calls. */
+export class SideBySide {
   readonly networks = new Recent<NetworkOutcome>();
   readonly images = new Recent<LocalImage>();
   /** Containers of a service, for those that begin in one turn. */
   readonly containers = new Gathered<readonly Docker.ContainerInfo[]>();
+  readonly creations = new Creations();
 }
 
 export interface ContainerStartComponents {
   readonly engine: EngineCalls;
   /** Kept by the caller from start to start. */
-  readonly shared: SharedAnswers;
+  readonly shared: SideBySide;
   readonly files: ContainerFiles;
   /** Files of bind mounts that came with the change. */
   readonly copies: Pick<Copies, 'path'>;
@@ -77,7 +79,7 @@ export async function startContainer(
   components: ContainerMaking,
   order: ContainerOrder,
 ): Promise<string | undefined> {
-  const { engine } = components;
+  const { engine, shared } = components;
   const { service, slot, machine } = order;
   const ofSlot = newestFirst(await containersOfSlot(components, order));
   const existing = findExisting(ofSlot, service);
@@ -90,7 +92,8 @@ export async function startContainer(
     inheritedVolumes: inheritedVolumes(ofSlot[0]),
   });
   if (body === undefined) return undefined;
-  const id = await createNamed(engine, body, order);
+  const id = await shared.creations.make(() => createNamed(engine, body, order));
+  await shared.creations.ended();
   const hasHooks = hasPostStart(service.spec);
   // Until its hooks have ended it gets no traffic, and its predecessor stays.
   if (hasHooks) components.setStarting(id, true);

@@ -27,7 +27,7 @@ import { preStopIn, runHooks } from './container-hooks.ts';
 import {
   type ContainerStartComponents,
   keyOf,
-  SharedAnswers,
+  SideBySide,
   startContainer,
 } from './container-start.ts';
 import { isConflict, isEngineDown } from './engine-errors.ts';
@@ -68,7 +68,7 @@ type Executors = {
 
 export class Executor {
   readonly #components: ExecutorComponents;
-  readonly #shared = new SharedAnswers();
+  readonly #shared = new SideBySide();
   readonly #cluster: ClusterId;
   readonly #log: Log;
   readonly #queue: ActionQueue;
