@@ -34,6 +34,8 @@ export interface MissingAnswer {
   readonly machine: string;
   /** Why there was no answer at all. */
   readonly error?: unknown;
+  /** It was not asked, since it gave no answer a moment ago. */
+  readonly isLeftOut?: true;
 }
 
 export interface BarrierComponents {
@@ -64,7 +66,7 @@ export class Barrier {
         this.#gathered = [];
         this.#round = undefined;
         void this.everywhere(records).then((missing) => {
-          for (const one of missing) this.#warn(one);
+          for (const one of missing) if (one.isLeftOut !== true) this.#warn(one);
           resolve();
         });
       }, gatherMs);
@@ -74,25 +76,26 @@ export class Barrier {
 
   /**
    * Resolves when all machines act on the records, or have had their time. Never rejects.
-   * @returns those that were asked and do not say so
+   * @returns those that do not say so, also those that are left out
    */
   async everywhere(records: readonly RecordVersion[]): Promise<readonly MissingAnswer[]> {
     const { view, applied } = this.#components;
     const { self, machines } = view();
-    const asked = [...machines.values()].filter(
-      ({ id, liveness }) => id === self || (liveness === 'reachable' && this.#isAsked(id)),
+    const inReach = [...machines.values()].filter(
+      ({ id, liveness }) => id === self || liveness === 'reachable',
     );
     const missing = await Promise.all(
-      asked.map(async ({ id, name }): Promise<readonly MissingAnswer[]> => {
-        if (id !== self) return this.#askPeer(id, name, records);
-        return (await applied(records, barrierMs)) ? [] : [{ machine: name }];
+      inReach.map(async ({ id, name }): Promise<readonly MissingAnswer[]> => {
+        if (id === self) return (await applied(records, barrierMs)) ? [] : [{ machine: name }];
+        if (this.#isLeftOut(id)) return [{ machine: name, isLeftOut: true }];
+        return this.#askPeer(id, name, records);
       }),
     );
     return missing.flat();
   }
 
-  #isAsked(machine: MachineId): boolean {
-    return (this.#leftOutUntilMs.get(machine) ?? 0) <= this.#components.now();
+  #isLeftOut(machine: MachineId): boolean {
+    return (this.#leftOutUntilMs.get(machine) ?? 0) > this.#components.now();
   }
 
   async #askPeer(

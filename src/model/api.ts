@@ -248,7 +248,7 @@ export interface ChangeAnswer {
  * the project, or has had ten seconds.
  */
 export interface ArrivedAnswer {
-  /** Names of the machines that were asked and do not say so (agent/barrier.ts leaves some out). */
+  /** Names of the machines in reach that do not say so. */
   readonly missing: readonly string[];
 }
 

@@ -184,22 +184,31 @@ test('a machine that cannot answer is named, and left out for a while', async ()
   await barrier.pass(record);
   for (const name of ['b', 'c', 'd']) expect(log).toContain(`machine=${name}`);
   asked.length = 0;
+  log = '';
   await barrier.pass(record);
   expect(asked.sort()).toEqual(['d', 'self']);
+  expect(log).not.toMatch(/machine=[bc]/u);
   asked.length = 0;
   nowMs += 60_000;
   await barrier.pass(record);
   expect(asked.sort()).toEqual(['b', 'c', 'd', 'self']);
 });
 
-test('whoever only waits is told who did not answer', async () => {
-  const { barrier } = aBarrier([
+test('whoever only waits is told who does not answer, also of those left out', async () => {
+  const { barrier, asked } = aBarrier([
     { machine: other('b'), answer: () => ({ isApplied: true }) },
     { machine: other('c'), answer: undefined },
     { machine: other('d'), answer: () => ({ isApplied: false }) },
   ]);
-  const missing = await barrier.everywhere([record]);
-  expect(missing.map(({ machine }) => machine)).toEqual(['c', 'd']);
+  for (const toBeAsked of [
+    ['b', 'c', 'd', 'self'],
+    ['b', 'd', 'self'],
+  ]) {
+    asked.length = 0;
+    const missing = await barrier.everywhere([record]);
+    expect(missing.map(({ machine }) => machine)).toEqual(['c', 'd']);
+    expect(asked.sort()).toEqual(toBeAsked);
+  }
   expect(log).toBe('');
 });
 
