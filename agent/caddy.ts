@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { TscError } from '../src/lib/errors.ts';
@@ -97,9 +97,7 @@ export class CaddyDriver {
 
   constructor(options: CaddyOptions) {
     this.#options = options;
-    this.#upstreamFiles = new UpstreamFiles(
-      join(options.dataDir, 'caddy', caddyUpstreamFolder.split('/').at(-1) ?? ''),
-    );
+    this.#upstreamFiles = new UpstreamFiles(this.#inCaddy(caddyUpstreamFolder));
   }
 
   /**
@@ -194,6 +192,8 @@ export class CaddyDriver {
     await this.#writeFile(config);
     this.#loaded = text;
     await this.#upstreamFiles.removeOthers(upstreams);
+    // Where agents of earlier versions had them.
+    await rm(join(this.#options.dataDir, 'caddy', 'upstreams'), { recursive: true, force: true });
   }
 
   /**
@@ -339,7 +339,12 @@ export class CaddyDriver {
   }
 
   get #socketPath(): string {
-    return join(this.#options.runtimeDir, 'caddy', caddyAdminSocket.split('/').at(-1) ?? '');
+    return this.#inCaddy(caddyAdminSocket);
+  }
+
+  /** A path of Caddy's `/run/tsc-compose/caddy`, as it is called outside. */
+  #inCaddy(path: string): string {
+    return join(this.#options.runtimeDir, 'caddy', basename(path));
   }
 }
 

@@ -18,8 +18,11 @@ import { type IngressRoute, listOwnSites, listRoutes } from './ingress-routes.ts
 import { compareText } from './text.ts';
 import { targetsOfSites } from './x-caddy.ts';
 
-/** The folder of the files inside Caddy's container; it survives a reboot, as Caddy does. */
-export const caddyUpstreamFolder = '/data/upstreams';
+/**
+ * The folder of the files inside Caddy's container, in memory: no disk holds up a change of traffic.
+ * After a boot they are gone, and so is every address in them until the agent makes the mesh.
+ */
+export const caddyUpstreamFolder = '/run/tsc-compose/caddy/upstreams';
 
 /** File name to its text, `address:port`; for all routes whose service has a usable replica. */
 export function renderUpstreams(view: View, self: MachineId): ReadonlyMap<string, string> {

@@ -1,5 +1,5 @@
 /** The driver with a small engine and a small Caddy: a real HTTP server on a unix socket. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -167,10 +167,14 @@ describe('the ingress driver', () => {
   test('changes an address without a reload, and removes files that nothing reads', async () => {
     const machine = aMachine();
     const upstream = (name: string): string =>
-      readFileSync(join(machine.folder, 'data/caddy/upstreams', name), 'utf8');
+      readFileSync(join(machine.folder, 'run/caddy/upstreams', name), 'utf8');
+    // Where an agent of an earlier version wrote them.
+    const earlier = join(machine.folder, 'data/caddy/upstreams');
+    mkdirSync(earlier, { recursive: true });
     const driver = machine.driver();
     await driver.set(config('one'), new Map([['a.b.80.1', '10.0.0.1:80']]));
     expect(upstream('a.b.80.1')).toBe('10.0.0.1:80');
+    expect(existsSync(earlier)).toBe(false);
     machine.events.length = 0;
     await driver.set(config('one'), new Map([['a.b.80.1', '10.0.0.2:80']]));
     expect(machine.events).toEqual([]);

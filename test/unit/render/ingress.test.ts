@@ -84,9 +84,9 @@ describe("Caddy's configuration", () => {
     });
     const dials = [...textOf(view).matchAll(/"dial": "([^"]+)"/g)].map((match) => match[1]);
     expect(dials).toEqual([
-      '{file./data/upstreams/blog.web.81.1}',
-      '{file./data/upstreams/blog.web.80.1}',
-      '{file./data/upstreams/shop.web.80.1}',
+      '{file./run/tsc-compose/caddy/upstreams/blog.web.81.1}',
+      '{file./run/tsc-compose/caddy/upstreams/blog.web.80.1}',
+      '{file./run/tsc-compose/caddy/upstreams/shop.web.80.1}',
     ]);
     expect(Object.fromEntries(renderUpstreams(view, a))).toEqual({
       'blog.web.80.1': '10.210.1.2:80',

@@ -123,7 +123,7 @@ describe('the ingress', () => {
       'app.web.8000.2': '10.210.1.3:8000',
     });
     const text = JSON.stringify(renderIngress(view, a));
-    expect(text).toContain('{"dial":"{file./data/upstreams/app.web.8000.1}"}');
+    expect(text).toContain('{"dial":"{file./run/tsc-compose/caddy/upstreams/app.web.8000.1}"}');
     expect(text).toMatch(/"load_balancing":\{"try_duration":\d+/);
     expect(text).not.toContain('tsc-compose.invalid');
     expect(ingressPorts(view)).toEqual([80, 443]);
