@@ -169,6 +169,20 @@ describe('run', () => {
     ]);
   });
 
+  test('replicas that start side by side are all made before the first is started', async () => {
+    const [openFirst, openSecond] = [gate('create shop-web-1'), gate('create shop-web-2')];
+    executor.execute([runWeb('1'), runWeb('2')]);
+    const callsOf = (name: string) => engine.calls.filter((call) => call.startsWith(name));
+    await vi.waitFor(() => expect(callsOf('create')).toHaveLength(2));
+    openFirst();
+    await vi.waitFor(() => expect(engine.containers.size).toBe(1));
+    await new Promise(setImmediate);
+    expect(callsOf('start')).toEqual([]);
+    openSecond();
+    await whenIdle();
+    expect(callsOf('start').sort()).toEqual(['start shop-web-1', 'start shop-web-2']);
+  });
+
   test('does nothing when the service has changed since it was planned', async () => {
     services = [aService({ image: 'nginx:2' }, { view: { hash: 'hash2' } })];
     await carryOut(runWeb());

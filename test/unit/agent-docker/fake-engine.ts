@@ -38,7 +38,7 @@ export class FakeEngine implements EngineCalls {
   nowMs = 1_000_000;
   /** Errors for the next calls of that name. */
   readonly failures = new Map<string, Error>();
-  /** While set, calls of that name wait for it. */
+  /** While set, calls of that name wait for it; a name may have a subject. */
   readonly gates = new Map<string, Promise<void>>();
   networkOutcome: NetworkOutcome = { type: 'unchanged' };
   #count = 0;
@@ -84,7 +84,7 @@ export class FakeEngine implements EngineCalls {
     await new Promise<void>((resolve) => setImmediate(resolve));
     if (this.isDown) throw new TscError('E_ENGINE_UNREACHABLE', 'the engine is away');
     if (subject !== '') this.calls.push(`${call} ${subject}`);
-    await this.gates.get(call);
+    await (this.gates.get(`${call} ${subject}`) ?? this.gates.get(call));
     const failure = this.failures.get(call);
     if (failure !== undefined) {
       this.failures.delete(call);
