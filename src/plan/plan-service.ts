@@ -285,6 +285,10 @@ function replace(
     }
   }
   if (isStartFirst(service) && old.some(isAlive)) {
+    // One that got ready while its successor is made would be one replica more than there may be.
+    if (!isServed) {
+      for (const copy of old) retireStep(steps, service, copy, 'serves nobody and is replaced');
+    }
     if (resting === undefined) bringUp(input, slot, 'the definition has changed');
     else startResting(steps, resting);
     return;

@@ -414,6 +414,13 @@ describe('replacing', () => {
     expect(actions(world)).toEqual(['rename two']);
   });
 
+  test('one that is not ready goes when its successor is made, before it can become one too many', () => {
+    const world = update({}, { ready: false });
+    expect(actions(world)).toEqual(['stop one', 'run app/web/1']);
+    world.guards = ['stale'];
+    expect(actions(world)).toEqual([]);
+  });
+
   test('a never-ready one of an earlier update goes first', () => {
     const world = update({});
     world.container('a', 'broken', { hash: 'x', ready: false, name: 'x' });
