@@ -142,11 +142,12 @@ describe.runIf(engine !== undefined)(`rollouts on engine ${engine}`, () => {
     expect(result.stderr).toMatch(/sick: 3 of 3 ready: is unhealthy.*; rolled back to revision/u);
     expect(result.stderr).toMatch(/data: 0 of 1 ready: .*exited \(4\)/u);
     await expect.poll(() => verdictOf('data'), { timeout: 30_000 }).toBe('paused');
-    const after = await cluster.containers('app');
-    // The replicas of the earlier definition have never left.
+    // The replicas of the earlier definition have never left; what broke may be on its way out.
     for (const service of ['nostart', 'crash', 'sick']) {
-      expect(idsOf(after, service)).toEqual(idsOf(before, service));
+      const running = async () => idsOf(await cluster.containers('app'), service);
+      await expect.poll(running, { timeout: 30_000 }).toEqual(idsOf(before, service));
     }
+    const after = await cluster.containers('app');
     expect(idsOf(after, 'data')).toEqual([]);
     expect(idsOf(after, 'fine')).toHaveLength(3);
     expect(idsOf(after, 'fine')).not.toEqual(idsOf(before, 'fine'));
