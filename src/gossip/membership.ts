@@ -90,11 +90,12 @@ export class Membership {
   /**
    * Takes a record into the map if it counts.
    * @param nowMs wall clock
+   * @param latestMs what is dated later than this is refused
    */
-  accept(record: ReplicatedRecord, nowMs: number): Verdict {
+  accept(record: ReplicatedRecord, nowMs: number, latestMs = nowMs + maxAheadMs): Verdict {
     const writer = writerOf(record.key);
     if (writer !== undefined && writer !== record.origin) return 'forged';
-    if (hlcToMs(record.hlc) > nowMs + maxAheadMs) return 'refused';
+    if (hlcToMs(record.hlc) > latestMs) return 'refused';
     if (!this.#map.isNews(record)) return 'old';
     const kind = recordKind(record.key);
     if (kind === 'm') return this.#acceptMachine(record);
@@ -116,14 +117,18 @@ export class Membership {
    * Takes records into the map as far as they count: machine records first, and parked ones again
    * as long as machines become known.
    */
-  acceptAll(records: readonly ReplicatedRecord[], nowMs: number): Accepted {
+  acceptAll(
+    records: readonly ReplicatedRecord[],
+    nowMs: number,
+    latestMs = nowMs + maxAheadMs,
+  ): Accepted {
     const accepted: ReplicatedRecord[] = [];
     let isForged = false;
     let queue = records.length > 1 ? [...records].sort((a, b) => rankOf(a) - rankOf(b)) : records;
     while (queue.length > 0) {
       let hasNewMachine = false;
       for (const record of queue) {
-        const verdict = this.accept(record, nowMs);
+        const verdict = this.accept(record, nowMs, latestMs);
         isForged ||= verdict === 'forged';
         if (verdict !== 'accepted') continue;
         accepted.push(record);

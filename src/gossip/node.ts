@@ -182,14 +182,16 @@ export class GossipNode {
 
   /**
    * Enters a cluster: once in a node's life. Records that are there already (from the store, or
-   * the roots that the admitter sent) are checked like any others.
+   * the roots that the admitter sent) are checked like any others, but by no clock.
    * @returns records that do not count any more; the store should forget them
    */
   enter(cluster: ClusterId, records: readonly ReplicatedRecord[]): readonly ReplicatedRecord[] {
     assert(this.#membership === undefined, 'a node enters one cluster only');
     this.#membership = new Membership({ map: this.map, verify: this.#verify }, cluster);
     this.#presence.entered(this.#runtime.monotonic());
-    this.#accept(records);
+    // Whatever our clock says: a machine that boots in 1970, or was set back by a year, would drop
+    // what it knows, what only it knows included. All this was judged when it came.
+    this.#accept(records, Number.POSITIVE_INFINITY);
     for (const record of this.map.records()) {
       if (record.origin === this.#self) this.#lastHlc = Math.max(this.#lastHlc, record.hlc);
       if (recordKind(record.key) === 'links') this.#indexLinks(record.key);
@@ -366,10 +368,10 @@ export class GossipNode {
     if (isForged && from !== undefined) this.#hostile(from, 'a forged record');
   }
 
-  #accept(records: readonly ReplicatedRecord[]): Accepted {
+  #accept(records: readonly ReplicatedRecord[], latestMs?: number): Accepted {
     const membership = this.#membership;
     if (membership === undefined) return { accepted: [], isForged: false };
-    const result = membership.acceptAll(records, this.#heartbeats.latestMs());
+    const result = membership.acceptAll(records, this.#heartbeats.latestMs(), latestMs);
     for (const { hlc } of result.accepted) this.#pullClock(hlc);
     return result;
   }

@@ -36,6 +36,26 @@ function signedBy(machine: SimMachine, key: string, hlc: number, value: unknown)
   return signRecord(cluster, machine.signer, { key, hlc, schema: 1, body });
 }
 
+describe('starting', () => {
+  test('with a clock that was set back by decades drops nothing of what is on disk', () => {
+    const cluster = formed(3);
+    const [a, b] = pair(cluster);
+    a.node?.write('app/x', encodeJson({ from: 'a' }));
+    a.node?.write(`x/${b.machine}`, encodeJson({ keeps: [] }));
+    cluster.world.runUntil(6000);
+    const before = [...(a.node?.map.records() ?? [])].map(({ key }) => key).sort();
+    a.killProcess();
+    // As a small computer without a battery-backed clock boots.
+    a.clockOffsetMs = -40 * 365 * 86_400_000;
+    a.start();
+    const after = [...(a.node?.map.records() ?? [])].map(({ key }) => key).sort();
+    expect(after).toEqual(before);
+    expect(after).toContain('app/x');
+    expect(a.node?.isMember(a.machine)).toBe(true);
+    expect(a.node?.isMember(b.machine)).toBe(false);
+  });
+});
+
 describe('writing', () => {
   test('needs a cluster', () => {
     const machine = new SimCluster(1).add();
